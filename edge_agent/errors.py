@@ -1,0 +1,10 @@
+"""The agent's own errors: a stable dotted `code`, which also goes into reports and replies."""
+
+
+class AgentError(Exception):
+    """Something that cannot be done now; `code` says what, `detail` is for logs (never a credential)."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail

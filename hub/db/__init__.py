@@ -1,0 +1,1 @@
+"""PostgreSQL: engine, transactions, migrations. SQL itself lives in the features' repositories."""

@@ -1,0 +1,1 @@
+"""Alembic migrations, forward only. Each revision runs one `.sql` file beside it."""

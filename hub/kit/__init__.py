@@ -1,0 +1,1 @@
+"""Small domain-free tools: ids, clock, signed tokens, canonical JSON."""
