@@ -31,7 +31,7 @@ class CameraSource:
     record: bool = True
     analyse: bool = True
     analyse_fps: float = 5.0  # frames per second handed to the frame sink, at most
-    limits: RecordingLimits = RecordingLimits()
+    limits: RecordingLimits = field(default_factory=RecordingLimits)
 
 
 @dataclass(frozen=True)
