@@ -48,13 +48,15 @@ class StreamParams:
 @dataclass(frozen=True, slots=True)
 class EncodedPacket:
     """One access unit as the camera sent it, Annex B. `pts` in `StreamParams.time_base`, rising within one `epoch`;
-    a new epoch (reconnect) may restart pts and params. `host_at`: when it arrived, UTC seconds."""
+    a new epoch (reconnect) may restart pts and params. `host_at`: when it was captured by the host's clock (arrival,
+    freed of network jitter), UTC seconds."""
 
     data: bytes
     pts: int
     is_keyframe: bool
     host_at: float
     epoch: int
+    dts: int | None = None  # None: same as pts (no B-frames)
 
 
 class PacketSubscription(Protocol):
