@@ -3,7 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hub.errors import Invalid, Unavailable
 
 Connection = AsyncConnection
 
@@ -20,9 +23,18 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction: committed at the end, rolled back on any exception."""
-        async with self._engine.begin() as connection:
-            yield connection
+        """A connection inside a transaction: committed at the end, rolled back on any exception.
+
+        Raises:
+            Unavailable: `database.unavailable`. Invalid: `request.not_storable`: a value no column can hold (U+0000 in a text).
+        """
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise Unavailable("database.unavailable", type(error.orig).__name__) from error
+        except DataError as error:
+            raise Invalid("request.not_storable") from error
 
     async def close(self) -> None:
         """Closes every pooled connection."""

@@ -107,3 +107,39 @@ class Principal:
     def may(self, permission: Permission) -> bool:
         """Whether the role grants `permission`."""
         return permission in GRANTED[self.role]
+
+
+@dataclass(frozen=True)
+class User:
+    """An account."""
+
+    id: UUID
+    username: str
+    display_name: str
+    role: Role
+    password_hash: str
+    locale: str
+    created_at: datetime
+    disabled_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A signed-in session. `token_hash` is the SHA-256 of the cookie; `expires_at` the earlier of idle and absolute end."""
+
+    token_hash: bytes
+    csrf_token: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    user: User
+    purpose: Purpose | None
+    incident_number: str | None = None
+    incident_title: str | None = None
+
+    def principal(self) -> Principal:
+        """Who this is, as guards and ledger want it."""
+        user = self.user
+        return Principal(
+            user.id, user.username, user.display_name, user.role, self.csrf_token, self.purpose, user.locale
+        )

@@ -11,7 +11,8 @@ from models.wire.downlink import Command, CommandReply, Pushed
 
 UplinkHandler = Callable[[UUID, str, bytes], Awaitable[None]]
 """(agent id and type, both from the subject; raw body). Returns: acknowledged. Raises `HubError`: final, terminated
-after the handler has recorded the refusal itself; any other exception: redelivered with back-off."""
+after the handler has recorded the refusal itself, except `Unavailable` (database or store down), which like any
+other exception means: redelivered with back-off."""
 
 RequestHandler = Callable[[UUID, bytes], Awaitable[bytes]]
 """(agent id from the subject, raw body) → raw answer."""

@@ -1,0 +1,81 @@
+"""The HTTP application: every feature's routes under /api/v1, and the page.
+
+`create_app` gets all it needs handed in; who builds the context (settings, adapters) is `hub.cli` and `hub.worker`.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.responses import JSONResponse
+
+import hub.identity.api
+import hub.ledger.api
+import hub.web.health
+from hub.context import Context
+from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE, open_to
+from hub.identity.model import Permission
+from hub.web import problem
+from hub.web.boundary import Boundary
+from hub.web.page import page_router
+
+API = "/api/v1"
+
+ROUTERS: tuple[APIRouter, ...] = (
+    hub.identity.api.router,
+    hub.ledger.api.router,
+    hub.web.health.router,
+)
+
+
+def create_app(context: Context) -> FastAPI:
+    """The app over `context`."""
+    app = FastAPI(
+        title="平安黔哨 Hub",
+        version="1",
+        description="Residents' own cameras, connected by consent, searchable with a purpose, provable as evidence.",
+        # The document is served by a route of our own with a declared permission; the viewers load from outside.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.context = context
+    app.add_middleware(Boundary, hsts=context.cookie_secure)
+    problem.install(app)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API, responses=problem.RESPONSES)
+    _serve_openapi(app)
+    app.include_router(page_router())
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name: short, and stable as long as nobody renames it. A test holds them unique."""
+    return route.name
+
+
+def _serve_openapi(app: FastAPI) -> None:
+    document: dict[str, Any] = {}
+
+    @app.get(f"{API}/openapi.json", include_in_schema=False, dependencies=[Depends(open_to(Permission.PUBLIC))])
+    async def show_openapi() -> JSONResponse:
+        if not document:
+            document.update(openapi_document(app))
+        return JSONResponse(document)
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document, with problems and the session's two credentials declared."""
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
+    )
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = problem.schema()
+    components["securitySchemes"] = {
+        "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
+        "csrf": {"type": "apiKey", "in": "header", "name": CSRF_HEADER},
+    }
+    document["security"] = [{"session": [], "csrf": []}]
+    return document
