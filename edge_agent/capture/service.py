@@ -124,7 +124,13 @@ class Capture:
             camera = self._cameras.get(camera_id)
         oldest_us, newest_us, _ = self._index.extent(camera_id)
         if camera is None:
-            return CameraReport(camera_id=camera_id, state=CameraState.DISABLED, since=datetime.now(UTC))
+            return CameraReport(
+                camera_id=camera_id,
+                state=CameraState.DISABLED,
+                since=datetime.now(UTC),
+                last_segment_at=_at(newest_us),
+                oldest_recording_at=_at(oldest_us),
+            )
         return camera.report(_at(oldest_us), _at(newest_us), self._clock_of(camera_id))
 
     def extent_bytes(self, camera_id: UUID) -> int:
