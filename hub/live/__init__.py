@@ -1,0 +1,1 @@
+"""Live pictures: WHIP in from agents, WHEP out to people, RTP forwarded packet by packet."""
