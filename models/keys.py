@@ -32,6 +32,11 @@ class SigningKey:
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
+    def from_seed_hex(cls, seed_hex: str) -> "SigningKey":
+        """The key of a 32-byte seed in hex."""
+        return cls(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed_hex)))
+
+    @classmethod
     def load_or_create(cls, path: Path) -> "SigningKey":
         """The key kept at `path` (hex seed, mode 0600), made there first if there is none."""
         if path.exists():

@@ -1,0 +1,117 @@
+"""The three servers in one data folder: lock, ports, secrets, start in order, and where they answer."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub.embedded import nats, ports, postgres, seaweed
+from hub.embedded.supervisor import Report, Supervisor
+from hub.errors import Conflict
+from hub.settings import Secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORT_NAMES = ("postgres", "nats", "nats_monitor", *seaweed.PORTS, "http")
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Running servers, and what is needed to reach them."""
+
+    data_dir: Path
+    ports: dict[str, int]
+    secrets: Secrets = field(repr=False)
+    supervisor: Supervisor = field(repr=False)
+
+    def database_url(self, database: str = postgres.DATABASE) -> str:
+        """SQLAlchemy URL (with the password) of a database of the server."""
+        return postgres.url(self.ports["postgres"], self.secrets.postgres_password, database)
+
+    @property
+    def s3_endpoint(self) -> str:
+        """Where the object store answers."""
+        return f"http://{ports.LOOPBACK}:{self.ports['s3']}"
+
+    @property
+    def nats_urls(self) -> list[str]:
+        """Where NATS answers."""
+        return [f"nats://{ports.LOOPBACK}:{self.ports['nats']}"]
+
+    def environment(self) -> dict[str, str]:
+        """The `QIANSHAO_*` variables that make another hub process use these servers."""
+        return {
+            "QIANSHAO_DATABASE_URL": self.database_url(),
+            "QIANSHAO_S3_ENDPOINT": self.s3_endpoint,
+            "QIANSHAO_S3_ACCESS_KEY": self.secrets.s3_access_key,
+            "QIANSHAO_S3_SECRET_KEY": self.secrets.s3_secret_key,
+            "QIANSHAO_NATS_URLS": f'["{self.nats_urls[0]}"]',
+            "QIANSHAO_NATS_ACCOUNT_SEED": self.secrets.account_key.nkey_seed(0).decode(),
+        }
+
+
+@contextmanager
+def _held(data_dir: Path) -> "Iterator[None]":
+    """The folder's lock; the kernel lets it go with our process, however that ends.
+
+    Raises:
+        Conflict: `embedded.folder_in_use`, with the holder's pid.
+    """
+    with (data_dir / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "?"
+            raise Conflict("embedded.folder_in_use", f"{data_dir} is in use by process {holder}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@asynccontextmanager
+async def running(data_dir: Path, report: Report = lambda line: None) -> AsyncIterator[Servers]:
+    """Starts the servers on `data_dir` (made if missing), and ends them with the block.
+
+    Raises:
+        Conflict: `embedded.folder_in_use`.
+        Unavailable: a server did not come up; says which and what it wrote.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _held(data_dir):
+        logs = data_dir / "logs"
+        logs.mkdir(exist_ok=True)
+        secrets = Secrets.load(data_dir)
+        async with Supervisor(data_dir / "children.json", report) as supervisor:
+            chosen = ports.choose(data_dir / "ports.json", PORT_NAMES)
+            servers = Servers(data_dir, chosen, secrets, supervisor)
+            await _start(servers, logs)
+            yield servers
+
+
+async def _start(servers: Servers, logs: Path) -> None:
+    data, secrets, supervisor = servers.data_dir, servers.secrets, servers.supervisor
+    cluster = data / "postgres"
+    owner = postgres.owner_of(cluster)
+    seaweed.configure(data / "objects", secrets.s3_access_key, secrets.s3_secret_key, secrets.store_key)
+    config = nats.configure(data / "messages", servers.ports, secrets)
+    objects = asyncio.create_task(
+        supervisor.start(seaweed.child(data / "objects", servers.ports, logs / "objects.log"))
+    )
+    try:
+        await postgres.prepare(cluster, secrets.folder / "postgres.password", owner)
+        database = postgres.child(
+            cluster, servers.ports["postgres"], secrets.postgres_password, owner, logs / "postgres.log"
+        )
+        await supervisor.start(database)
+        await postgres.ensure_database(servers.ports["postgres"], secrets.postgres_password)
+        await supervisor.start(nats.child(data / "messages", servers.ports, config, logs / "messages.log"))
+    finally:
+        await objects
