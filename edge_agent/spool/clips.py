@@ -60,6 +60,14 @@ class Sealed:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What a receipt changed: `verified`, `refused` or nothing; and the file that may now be deleted."""
+
+    status: str
+    file: str | None
+
+
 def note_sighting(
     db: sqlite3.Connection, clip_id: UUID, camera_id: UUID, start_at: datetime, end_at: datetime, sighting_id: UUID
 ) -> None:
@@ -223,13 +231,13 @@ def announce_again(db: sqlite3.Connection, clip_id: UUID) -> bool:
     return _move(db, clip_id, "sealed", ("announced", "uploaded"))
 
 
-def to_upload(db: sqlite3.Connection, held: Collection[UUID], limit: int) -> list[Sealed]:
-    """Announced clips of cameras that are not held, in the order of their events (and so of their chains)."""
-    marks = ",".join("?" * len(held))
+def to_upload(db: sqlite3.Connection, open_: Collection[UUID], limit: int) -> list[Sealed]:
+    """Announced clips of `open_` cameras, in the order of their events (and so of their chains)."""
+    marks = ",".join("?" * len(open_))
     rows = db.execute(
-        f"select * from clips where status = 'announced' and camera_id not in ({marks})"  # noqa: S608 - question marks only
+        f"select * from clips where status = 'announced' and camera_id in ({marks})"  # noqa: S608 - question marks only
         " order by start_us, chain_seq limit ?",
-        (*(str(camera) for camera in held), limit),
+        (*(str(camera) for camera in open_), limit),
     )
     return [_sealed(row) for row in rows]
 
@@ -244,25 +252,22 @@ def upload_again(db: sqlite3.Connection, clip_id: UUID) -> None:
     _move(db, clip_id, "announced", ("uploaded",))
 
 
-def take_receipt(db: sqlite3.Connection, receipt: Receipt) -> str | None:
-    """The hub's word on a clip. The file's name when it may now be deleted.
+def take_receipt(db: sqlite3.Connection, receipt: Receipt) -> Settled:
+    """The hub's word on a clip. Said again, it changes nothing.
 
-    `verified` ends our care for it; `refused` keeps the file for the resident and an examiner.
+    `verified` ends our care for it: its file may go. `refused` keeps the file for the resident and an examiner.
     """
     row = db.execute(
         "select status, file from clips where clip_id = ? and announcement is not null", (str(receipt.clip_id),)
     ).fetchone()
-    if row is None or row["status"] == "verified":
-        return None
-    if receipt.status == "verified":
-        _move(db, receipt.clip_id, "verified", (row["status"],))
-        file: str | None = row["file"]
-        return file
-    if receipt.status == "refused" and row["status"] != "refused":
-        code = "" if receipt.code is None else str(receipt.code)
-        _move(db, receipt.clip_id, "refused", (row["status"],), code)
-        db.execute("delete from outbox where subject_id = ? and type = 'clip'", (str(receipt.clip_id),))
-    return None
+    if row is None or row["status"] == "verified" or receipt.status not in ("verified", "refused"):
+        return Settled("", None)
+    if receipt.status == "refused" and row["status"] == "refused":
+        return Settled("", None)
+    code = "" if receipt.code is None else str(receipt.code)
+    _move(db, receipt.clip_id, receipt.status, (row["status"],), code)
+    db.execute("delete from outbox where subject_id = ? and type = 'clip'", (str(receipt.clip_id),))
+    return Settled(receipt.status, row["file"] if receipt.status == "verified" else None)
 
 
 def file_deleted(db: sqlite3.Connection, file: str) -> None:

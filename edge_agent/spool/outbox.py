@@ -41,12 +41,15 @@ def put(db: sqlite3.Connection, message: ClipSealed | GapSeen | DeviceFound) -> 
     insert(db, message.id, camera_id, message.type, subject, message.model_dump_json().encode())
 
 
-def next_batch(db: sqlite3.Connection, held: Collection[UUID], limit: int = 64) -> list[Waiting]:
-    """The oldest messages of cameras that are not held, in order."""
-    marks = ",".join("?" * len(held))
+def next_batch(
+    db: sqlite3.Connection, open_: Collection[UUID], closed: Collection[UUID], limit: int = 64
+) -> list[Waiting]:
+    """The oldest messages of `open_` cameras, and devices found at cameras that are not `closed`, in order."""
+    ours, shut = ",".join("?" * len(open_)), ",".join("?" * len(closed))
     rows = db.execute(
-        f"select * from outbox where camera_id not in ({marks}) order by seq limit ?",  # noqa: S608 - question marks only
-        (*(str(camera) for camera in held), limit),
+        f"select * from outbox where camera_id in ({ours})"  # noqa: S608 - question marks only
+        f" or (type = 'device' and camera_id not in ({shut})) order by seq limit ?",
+        (*(str(camera) for camera in open_), *(str(camera) for camera in closed), limit),
     )
     return [
         Waiting(row["seq"], row["id"], UUID(row["camera_id"]), row["type"], row["body"], row["attempts"])
