@@ -1,0 +1,1 @@
+"""Work that is done later, by a worker: deferred in the transaction of the act that makes it needed."""
