@@ -164,10 +164,13 @@ class RecordingIndex:
         with self._tx() as db:
             db.execute("update segments set state = 'deleting' where id = ?", (id_,))
 
-    def set_reason(self, camera_id: UUID, reason: GapReason) -> None:
-        """Why media is missing from the last segment's end on."""
+    def move_mark(self, camera_id: UUID, at_us: int, reason: GapReason) -> None:
+        """Everything before `at_us` is recorded or explained; from there on `reason` is why media is missing."""
         with self._tx() as db:
-            db.execute("update marks set reason = ? where camera_id = ?", (reason.value, str(camera_id)))
+            db.execute(
+                "update marks set last_end_us = ?, reason = ? where camera_id = ?",
+                (at_us, reason.value, str(camera_id)),
+            )
 
     def mark(self, camera_id: UUID) -> tuple[int, GapReason] | None:
         """The end of the newest media and the reason after it."""

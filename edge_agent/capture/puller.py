@@ -51,9 +51,10 @@ _OPTIONS = {
 class StreamStatus:
     """What is observed of a stream. Written by the puller's thread only; read by any."""
 
-    reason: GapReason | None = GapReason.CAMERA_OFFLINE  # why no packet comes; None: they come
+    reason: GapReason | None = None  # why no packet comes, once that is known
     since: float = field(default_factory=time.time)
     last_packet_at: float | None = None
+    packets: int = 0
     reconnects: int = 0
     declared_fps: float | None = None
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=300))
@@ -61,6 +62,7 @@ class StreamStatus:
     def saw(self, at: float, size_bytes: int) -> None:
         """Counts a packet."""
         self.last_packet_at = at
+        self.packets += 1
         self._recent.append((at, size_bytes))
 
     def set_reason(self, reason: GapReason | None) -> bool:
@@ -76,8 +78,9 @@ class StreamStatus:
         """The state, from what was seen, never from what was announced."""
         if self.reason is not None:
             return _STATES.get(self.reason, CameraState.OFFLINE)
-        fresh = self.last_packet_at is not None and now - self.last_packet_at <= LATE_AFTER_S
-        return CameraState.LIVE if fresh else CameraState.LATE
+        if self.last_packet_at is None:
+            return CameraState.OFFLINE  # the first connection is being made
+        return CameraState.LIVE if now - self.last_packet_at <= LATE_AFTER_S else CameraState.LATE
 
     def rates(self) -> tuple[float | None, int]:
         """Frames per second and kbit/s over the last packets (up to 300)."""
@@ -161,7 +164,7 @@ class StreamPuller:
             now = time.time()
             if run.take(packet, now):
                 self.status.saw(now, packet.size)
-                if self.status.set_reason(None):
+                if self.status.set_reason(None) or self.status.packets == 1:
                     log.info("stream_up", stream=self._name)
         return GapReason.CAMERA_OFFLINE
 

@@ -7,6 +7,7 @@ then has to be dropped is dropped by whole groups of pictures and becomes a gap 
 import errno
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,7 @@ class Recorder:
                 self._take(packet)
             elif self._subscription.ended:
                 self._close(self._end_reason)
-                self._index.set_reason(self.camera_id, self._end_reason)
+                self._missing_from_now(self._end_reason)
                 return
             else:
                 self._idle()
@@ -90,8 +91,24 @@ class Recorder:
             reason = self._reason_now()
             if reason is not None:
                 self._close(reason)
-                self._index.set_reason(self.camera_id, reason)
+                self._missing_from_now(reason)
         self._wake.clear()
+
+    def _missing_from_now(self, reason: GapReason) -> None:
+        """The reason why nothing is recorded has changed: what was missing until now keeps the old one."""
+        mark = self._index.mark(self.camera_id)
+        if mark is None or mark[1] is reason:
+            return
+        (last_end_us, before), now_us = mark, int(time.time() * 1e6)
+        if now_us - last_end_us >= SMALLEST_GAP_US:
+            self._tell(Gap(last_end_us, now_us, before))
+            self._index.move_mark(self.camera_id, now_us, reason)
+        else:
+            self._index.move_mark(self.camera_id, last_end_us, reason)
+
+    def _tell(self, gap: Gap) -> None:
+        self._index.add_gap(self.camera_id, gap)
+        self._on_gap(self.camera_id, gap)
 
     def _take(self, packet: EncodedPacket) -> None:
         dropped = self._subscription.dropped - self._dropped_before
@@ -127,7 +144,7 @@ class Recorder:
             log.error("recording_failed", camera=str(self.camera_id), reason=reason.value, error=str(error))
         self.trouble = reason
         self._close(reason)
-        self._index.set_reason(self.camera_id, reason)
+        self._missing_from_now(reason)
 
     def _begin(self, packet: EncodedPacket, joins: "_OpenSegment | None") -> "_OpenSegment":
         mark = self._index.mark(self.camera_id)
@@ -158,9 +175,7 @@ class Recorder:
         # The run's start has settled: what is missing before it can be told.
         (last_end_us, reason), now.unexplained = now.unexplained, None
         if now.start_us - last_end_us >= SMALLEST_GAP_US:
-            gap = Gap(last_end_us, now.start_us, reason)
-            self._index.add_gap(self.camera_id, gap)
-            self._on_gap(self.camera_id, gap)
+            self._tell(Gap(last_end_us, now.start_us, reason))
 
     def _close(self, reason: GapReason) -> None:
         now, self._open = self._open, None
@@ -195,7 +210,6 @@ class Recorder:
             oldest = self._index.oldest(None, 1)
             if not oldest:
                 self._fail(GapReason.DISK_FULL, OSError(errno.ENOSPC, "no room for recordings"))
-                self._index.set_reason(self.camera_id, GapReason.DISK_FULL)
                 return False
             log.warning("recording_purged_for_room", camera=str(oldest[0].camera_id), start_us=oldest[0].start_us)
             delete_segment(self._index, self._root, oldest[0])

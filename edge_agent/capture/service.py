@@ -251,7 +251,9 @@ def _recover(index: RecordingIndex, root: Path) -> None:
         if found is None or found.frames == 0:
             path.unlink(missing_ok=True)
             index.forget(segment.id)
-            index.set_reason(segment.camera_id, GapReason.AGENT_KILLED)
+            mark = index.mark(segment.camera_id)
+            if mark is not None:
+                index.move_mark(segment.camera_id, mark[0], GapReason.AGENT_KILLED)
             continue
         if path != final:
             path.rename(final)
