@@ -12,6 +12,7 @@ from models.vocabulary import ANIMALS, TWO_WHEELERS, VEHICLES, ObjectClass
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Indexes = npt.NDArray[np.intp]
 
 PAD_GREY = 114
 NMS_IOU = 0.5
@@ -150,9 +151,7 @@ def check_output(shape: tuple[int, ...], layout: OutputLayout, outputs: int) -> 
         )
 
 
-def _rows(
-    raw: Floats, layout: OutputLayout, spec: InputSpec, wanted: npt.NDArray[np.intp]
-) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
+def _rows(raw: Floats, layout: OutputLayout, spec: InputSpec, wanted: Indexes) -> tuple[Floats, Floats, Indexes]:
     """Corners (N×4), best score and its class index among the wanted ones (N each)."""
     if layout is OutputLayout.END_TO_END:
         rows = raw[0]

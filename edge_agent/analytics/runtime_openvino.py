@@ -17,7 +17,8 @@ class OpenVinoRuntime:
 
     def __init__(self, path: Path, spec: InputSpec, threads: int = 1) -> None:
         # Merely importing openvino reports to an analytics service, unless this package is not to be had.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] - None: an import fails
+        modules: dict[str, Any] = sys.modules
+        modules.setdefault("openvino_telemetry", None)  # None: its import fails
         try:
             import openvino
         except ImportError as error:
@@ -45,7 +46,7 @@ class OpenVinoRuntime:
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
 
-def _names_of(model: Any) -> dict[int, str]:  # noqa: ANN401 - openvino ships no types
+def _names_of(model: Any) -> dict[int, str]:
     try:
         said = model.get_rt_info(["framework", "names"]).astype(str)
     except RuntimeError:  # the file carries no names

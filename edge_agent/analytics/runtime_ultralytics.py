@@ -6,6 +6,7 @@ torchvision's compiled operators, which not every torch build has beside it.
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +22,18 @@ class UltralyticsRuntime:
     def __init__(self, path: Path, layout: OutputLayout, threads: int = 1) -> None:
         be_quiet(Path(tempfile.gettempdir()) / "qianshao-ultralytics")
         import torch
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
 
         torch.set_num_threads(threads)
         try:
-            network = YOLO(str(path), task="detect").model
+            network: Any = YOLO(str(path), task="detect").model
         except (RuntimeError, TypeError, AttributeError, OSError, KeyError, EOFError) as error:
             raise AgentError("detector.broken_weights", f"ultralytics cannot read {path.name}") from error
-        if not isinstance(network, torch.nn.Module) or getattr(network, "task", "") != "detect":
+        if getattr(network, "task", "") != "detect":
             raise AgentError("detector.wrong_output", f"{path.name} is no detection model")
         # YOLO26 has two heads: the one-to-one head answers without doubles, the other one needs suppression.
         network.model[-1].end2end = layout is OutputLayout.END_TO_END
-        self._network = network.fuse(verbose=False).float().eval()
+        self._network: Any = network.fuse(verbose=False).float().eval()
         self._torch = torch
 
     def names(self) -> dict[int, str]:

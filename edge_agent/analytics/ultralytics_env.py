@@ -37,4 +37,4 @@ def be_quiet(folder: Path) -> None:
     if not SAFE_LOAD or ONLINE or AUTOINSTALL:
         raise AgentError("detector.runtime_unsafe", "ultralytics was imported before with other settings")
     if SETTINGS.get("sync"):
-        SETTINGS.update(sync=False)
+        SETTINGS["sync"] = False

