@@ -13,7 +13,7 @@ _LOCK = 0x7169616E  # two replicas that start together migrate one after the oth
 
 
 def upgrade(url: str) -> None:
-    """Migrates the database at `url` (`postgresql+psycopg://…`) to the newest revision. Blocking; repeating it changes nothing."""
+    """Migrates the database at `url` (`postgresql+psycopg://…`). Blocking; repeating it changes nothing."""
     engine = create_engine(url)
     try:
         with engine.begin() as connection:

@@ -1,7 +1,7 @@
 """Starts one server: drops root, asks the kernel to end it with its parent, then becomes it.
 
-Run as a script with the standard library alone (`python -I launch.py PARENT_PID SIGNAL UID GID SEARCH -- ARGV…`), not as a `preexec_fn`:
-code between fork and exec of a process with threads may deadlock. The order matters: the kernel forgets the
+Run as a script with the standard library alone (`python -I launch.py PARENT_PID SIGNAL UID GID SEARCH -- ARGV…`), not as
+a `preexec_fn`: code between fork and exec of a process with threads may deadlock. The order matters: the kernel forgets the
 parent-death signal when the user changes, so it is asked for last.
 """
 

@@ -148,9 +148,10 @@ class _Probe:
 
 
 async def ensure_database(port: int, password: str, database: str = DATABASE) -> None:
-    """Makes the database and its `vector` extension where they are missing."""
-    access = {"host": LOOPBACK, "port": port, "user": USER, "password": password}
-    async with await psycopg.AsyncConnection.connect(**access, dbname="postgres", autocommit=True) as connection:
+    """Makes the database if it is missing."""
+    async with await psycopg.AsyncConnection.connect(
+        url(port, password, "postgres").replace("+psycopg", ""), autocommit=True
+    ) as connection:
         found = await connection.execute("select 1 from pg_database where datname = %s", (database,))
         if await found.fetchone() is None:
             name = sql.Identifier(database)

@@ -145,6 +145,11 @@ def write_marks(path: Path, marks: list[ProcessMark]) -> None:
     part.replace(path)
 
 
+def forget_marks(path: Path) -> None:
+    """Nothing runs any more."""
+    path.unlink(missing_ok=True)
+
+
 def read_marks(path: Path) -> list[ProcessMark]:
     """The children a predecessor remembered; none if it ended in order."""
     if not path.exists():
@@ -169,5 +174,5 @@ async def end_leftovers(path: Path) -> list[str]:
             if loop.time() > begun + mark.patience_s:
                 process.kill()
             await asyncio.sleep(0.05)
-    path.unlink(missing_ok=True)
+    forget_marks(path)
     return [mark.name for mark, _ in left]

@@ -102,8 +102,8 @@ def child(folder: Path, ports: dict[str, int], log_path: Path) -> ChildSpec:
         cwd=folder,  # it looks for security.toml here
         probe=_Probe(ports),
         log_path=log_path,
-        # Told to end, its filer waits 15 s for a subscriber that is itself; then everything closes in an instant. What was answered
-        # is in its files already (tests kill it with -9), so it is not waited for.
+        # Told to end, its filer waits 15 s for a subscriber that is itself. What was answered is in its files already
+        # (tests kill it with -9), so that is not waited for.
         stop_timeout_s=1.0,
     )
 

@@ -3,19 +3,15 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hub.embedded import nats, ports, postgres, seaweed
 from hub.embedded.supervisor import Report, Supervisor
 from hub.errors import Conflict
 from hub.settings import Secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PORT_NAMES = ("postgres", "nats", "nats_monitor", *seaweed.PORTS, "http")
 
@@ -56,7 +52,7 @@ class Servers:
 
 
 @contextmanager
-def _held(data_dir: Path) -> "Iterator[None]":
+def _held(data_dir: Path) -> Iterator[None]:
     """The folder's lock; the kernel lets it go with our process, however that ends.
 
     Raises:
@@ -75,6 +71,13 @@ def _held(data_dir: Path) -> "Iterator[None]":
         yield
 
 
+def _made(data_dir: Path) -> Path:
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (data_dir / "logs").mkdir(exist_ok=True)
+    return data_dir
+
+
 @asynccontextmanager
 async def running(data_dir: Path, report: Report = lambda line: None) -> AsyncIterator[Servers]:
     """Starts the servers on `data_dir` (made if missing), and ends them with the block.
@@ -83,11 +86,9 @@ async def running(data_dir: Path, report: Report = lambda line: None) -> AsyncIt
         Conflict: `embedded.folder_in_use`.
         Unavailable: a server did not come up; says which and what it wrote.
     """
-    data_dir = data_dir.resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data_dir = _made(data_dir)
+    logs = data_dir / "logs"
     with _held(data_dir):
-        logs = data_dir / "logs"
-        logs.mkdir(exist_ok=True)
         secrets = Secrets.load(data_dir)
         async with Supervisor(data_dir / "children.json", report) as supervisor:
             chosen = ports.choose(data_dir / "ports.json", PORT_NAMES)

@@ -12,7 +12,16 @@ from typing import Self
 import psutil
 import structlog
 
-from hub.embedded.process import ChildSpec, ProcessMark, end, end_leftovers, spawn, wait_ready, write_marks
+from hub.embedded.process import (
+    ChildSpec,
+    ProcessMark,
+    end,
+    end_leftovers,
+    forget_marks,
+    spawn,
+    wait_ready,
+    write_marks,
+)
 from hub.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -87,7 +96,7 @@ class Supervisor:
             await end(child.spec, child.process)
             log.info("child_ended", child=child.spec.name, code=child.process.returncode)
         self._children.clear()
-        self._marks_path.unlink(missing_ok=True)
+        forget_marks(self._marks_path)
 
     async def _keep(self, child: _Child) -> None:
         backoff_s = BACKOFF_FIRST_S

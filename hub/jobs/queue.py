@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 import structlog
 from procrastinate import App, PsycopgConnector, RetryStrategy
 from sqlalchemy import text
@@ -70,13 +69,13 @@ def _add(app: App, context: Any, job: Job) -> None:
         async def run(**args: Any) -> None:
             await job.run(context, **args)
 
-        app.task(run, name=job.name, queue=QUEUE, retry=retry)
+        app.task(name=job.name, queue=QUEUE, retry=retry)(run)
         return
 
-    async def run_at(timestamp: int) -> None:  # noqa: ARG001  procrastinate hands over when it was due
+    async def run_at(timestamp: int) -> None:  # when it was due; nobody asks
         await job.run(context)
 
-    task = app.task(run_at, name=job.name, queue=QUEUE, queueing_lock=job.name)
+    task = app.task(name=job.name, queue=QUEUE, queueing_lock=job.name)(run_at)
     app.periodic(cron=job.cron)(task)
 
 

@@ -1,7 +1,7 @@
-"""NATS JWTs (operator, account, user; JWT v2 with `ed25519-nkey`) made here, so that an agent's Ed25519 key is its NATS identity.
+"""NATS JWTs (operator, account, user) made here, so that an agent's Ed25519 key is its NATS identity.
 
-Format: https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt and nats-io/jwt v2. The server checks
-the chain operator → account → user; the private halves of agents never come here.
+Format: nats-io/jwt v2 with `ed25519-nkey`; see "Decentralized JWT Authentication/Authorization" of docs.nats.io. The server
+checks the chain operator → account → user; the private halves of agents never come here.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """The hub's bus on NATS: JetStream for the uplink, plain requests and pushes for the rest.
 
-The only module of the hub that knows the `nats` client. The client gives up for good on any error the server writes to it (an expired
-login, say); so the connection is owned by a task that makes a new one, and what listens starts again on it.
+The only module of the hub that knows the `nats` client. The client gives up for good on any error the server writes to
+it (an expired login, say); so the connection is owned by a task that makes a new one, and what listens starts again on it.
 """
 
 import asyncio

@@ -26,6 +26,7 @@ READ_TIMEOUT_S = 30.0
 CHUNK_BYTES = 256 * 1024
 
 T = TypeVar("T")
+_Words = dict[str, str | list[str] | tuple[str]]  # as the client types headers and queries
 
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
 _UPLOAD_MISSING = frozenset({"NoSuchUpload"})
@@ -167,19 +168,21 @@ class MinioStore:
 
         return await self._run(call)
 
-    # Multi-part uploads. The client only offers whole uploads of a local file; ours come from agents, part by part and over days,
-    # by presigned URLs. So the steps are taken one by one with the client's own lower-level methods: the underscore says
-    # that they are not promised, not that they are wrong; pyproject fixes the major version, and the contract suite runs every one.
+    # Multi-part uploads. The client only offers whole uploads of a local file; ours come from agents, part by part and over
+    # days, by presigned URLs. So the steps are taken one by one with the client's own lower-level methods: the underscore
+    # says that they are not promised, not that they are wrong; pyproject fixes the major version, and the contract suite
+    # runs every one.
 
     async def begin_upload(self, bucket: Bucket, key: str, content_type: str) -> str:
         """See `ObjectStore`."""
-        name, headers = self.bucket_name(bucket), {"Content-Type": content_type}
+        name = self.bucket_name(bucket)
+        headers: _Words = {"Content-Type": content_type}
         upload_id: str = await self._run(lambda: self._client._create_multipart_upload(name, key, headers))
         return upload_id
 
     async def presign_part(self, bucket: Bucket, key: str, upload_id: str, number: int, life: timedelta) -> str:
         """See `ObjectStore`. The public method: part and upload are signed query parameters like others."""
-        query = {"uploadId": upload_id, "partNumber": str(number)}
+        query: _Words = {"uploadId": upload_id, "partNumber": str(number)}
         name = self.bucket_name(bucket)
         url: str = await self._run(
             lambda: self._signer.get_presigned_url("PUT", name, key, life, extra_query_params=query)
