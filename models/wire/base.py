@@ -26,7 +26,9 @@ Id = UUID
 class Wire(BaseModel):
     """Base of all wire shapes: immutable, unknown fields are an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class Box(Wire):
