@@ -1,10 +1,13 @@
 """One simulated camera: clock, two mounts, RTSP server, ONVIF device, and its faults."""
 
 import asyncio
+import hashlib
 from fractions import Fraction
 
+import cv2
 import numpy as np
 
+from deploy.simcam.clips import ClipError, EncodedClip
 from deploy.simcam.clock import CameraClock
 from deploy.simcam.config import CameraConfig, SiteConfig
 from deploy.simcam.faults import (
@@ -20,9 +23,17 @@ from deploy.simcam.faults import (
     WrongClock,
 )
 from deploy.simcam.mount import Mount
+from deploy.simcam.onvif_answers import scope_uris
+from deploy.simcam.onvif_device import OnvifDevice
+from deploy.simcam.onvif_events import EventService
 from deploy.simcam.ports import HeldPort
 from deploy.simcam.prepare import PreparedCamera, still_clip
 from deploy.simcam.rtsp_server import Link, RtspServer
+from deploy.simcam.webserver import WebServer
+from deploy.simcam.wsdiscovery import Announced, endpoint_of
+
+REBOOT_S = 5.0  # how long it is away when told to reboot over ONVIF
+REBOOT_AFTER_S = 0.2  # time for the answer to go out
 
 
 class Camera:
@@ -44,13 +55,27 @@ class Camera:
         self._rtsp_port = HeldPort(site.host, base + 2 * index + 1 if base else 0)
         mounts = {"main": self.main, "sub": self.sub}
         self._rtsp = RtspServer(mounts, lambda: (self.username, self.password), self.link)
+        self.events = EventService(self.moving, self.clock.now)
+        self._device = OnvifDevice(self, config.onvif_auth, config.announced_host, self.events)
+        self._onvif = WebServer(self._device.handle)
         self._tasks: list[asyncio.Task[None]] = []
         self._comeback: asyncio.Task[None] | None = None
+        self._ordered: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
         """As configured."""
         return self.config.name
+
+    @property
+    def serial(self) -> str:
+        """Stable for a camera of this name and place in the site."""
+        return f"SIM-{hashlib.sha256(f'{self.index}/{self.config.name}'.encode()).hexdigest()[:10].upper()}"
+
+    @property
+    def rtsp_port(self) -> int:
+        """Port of both streams."""
+        return self._rtsp_port.port
 
     @property
     def onvif_address(self) -> str:
@@ -71,14 +96,48 @@ class Camera:
         """RTSP URL that carries the present password: for tests and players."""
         return f"rtsp://{self.username}:{self.password}@{self._rtsp_port.host}:{self._rtsp_port.port}/{stream}"
 
+    @property
+    def announced(self) -> Announced:
+        """What WS-Discovery says of it; nothing while it is away, see `present`."""
+        host, port = self.config.announced_host, self._onvif_port.port
+        return Announced(
+            endpoint_of(self.serial),
+            tuple(scope_uris(self.name)),
+            lambda local_ip: f"http://{host or local_ip}:{port}/onvif/device_service",
+        )
+
+    @property
+    def present(self) -> bool:
+        """False while it reboots."""
+        return self._onvif.listening
+
+    def moving(self) -> bool:
+        """Whether something moves in the picture it sends now."""
+        at_s = self.main.position_s
+        return self.main.shown is self.main.clip and any(a <= at_s <= b for a, b in self.main.clip.motion)
+
+    async def snapshot(self) -> bytes:
+        """The present picture of the main stream as JPEG."""
+        clip, index = self.main.shown, self.main.current_index()
+        return await asyncio.to_thread(_jpeg, clip, index)
+
+    def reboot_soon(self) -> None:
+        """Reboots once the answer to the request for it is out."""
+        self._ordered = asyncio.create_task(self._reboot_later(), name="ordered-reboot")
+
+    async def _reboot_later(self) -> None:
+        await asyncio.sleep(REBOOT_AFTER_S)
+        await self.fault(Reboot(seconds=REBOOT_S))
+
     async def start(self) -> None:
         """Opens the ports and begins to film."""
-        self._tasks = [asyncio.create_task(mount.run(), name="mount") for mount in (self.main, self.sub)]
+        running = (self.main.run(), self.sub.run(), self.events.run())
+        self._tasks = [asyncio.create_task(work, name="camera") for work in running]
         await self._up()
 
     async def stop(self) -> None:
         """Closes everything."""
-        tasks = [*self._tasks, *([self._comeback] if self._comeback else [])]
+        tasks = [task for task in (*self._tasks, self._comeback, self._ordered) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -90,7 +149,12 @@ class Camera:
         if not self._rtsp.listening:
             await self._rtsp.start(self._rtsp_port.listening())
 
+        if not self._onvif.listening:
+            await self._onvif.start(self._onvif_port.listening())
+
     async def _down(self) -> None:
+        self._device.forget()
+        await self._onvif.stop()
         await self._rtsp.stop()
 
     async def fault(self, fault: Fault) -> None:
@@ -156,3 +220,10 @@ class Camera:
     async def _come_back(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._up()
+
+
+def _jpeg(clip: EncodedClip, index: int) -> bytes:
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(clip.picture(index), cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ClipError("the picture cannot be encoded as JPEG")
+    return data.tobytes()

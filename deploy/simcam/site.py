@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Self
 
-from deploy.simcam import control
+from deploy.simcam import control, wsdiscovery
 from deploy.simcam.camera import Camera
 from deploy.simcam.clips import EncodedClip
 from deploy.simcam.config import SiteConfig
@@ -29,6 +29,7 @@ class Site:
         self._progress = progress
         self._control_port: HeldPort | None = None
         self._control = WebServer(control.handler(self))
+        self._discovery: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -50,11 +51,18 @@ class Site:
             self.cameras.append(Camera(index, config, self.config, prepared[shape]))
         for camera in self.cameras:
             await camera.start()
+        if self.config.discovery:
+            self._discovery = await wsdiscovery.serve(self._announced, self.config.host)
         if self.config.control_port is not None:
             self._control_port = HeldPort("127.0.0.1", self.config.control_port)
             await self._control.start(self._control_port.listening())
 
+    def _announced(self) -> list[wsdiscovery.Announced]:
+        return [camera.announced for camera in self.cameras if camera.present]
+
     async def _stop(self) -> None:
+        if self._discovery is not None:
+            self._discovery.close()
         await self._control.stop()
         if self._control_port is not None:
             self._control_port.close()
