@@ -44,6 +44,11 @@ async def agent(tx: Connection, agent_id: UUID) -> Agent:
     return found
 
 
+async def find(tx: Connection, agent_id: UUID) -> Agent | None:
+    """The agent, or None."""
+    return await repository.agent(tx, agent_id)
+
+
 async def agent_key(tx: Connection, agent_id: UUID) -> str | None:
     """Public key (hex) of an agent that is enrolled and not revoked."""
     found = await repository.agent(tx, agent_id)
