@@ -26,12 +26,14 @@ from models.consent import refusal
 from models.wire.downlink import Consent, DesiredState
 
 What = Literal["clips", "live"]
-OUT_OF_HOURS = "consent.out_of_hours"
 PAUSED = "consent.paused"
 NOT_ADOPTED = "consent.missing"
 REFUSALS_KEPT = timedelta(days=40)  # longer than any recording from which a clip could still be cut
 
 log = structlog.get_logger()
+
+
+_Span = tuple[datetime, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class _Facts:
 
     consents: Mapping[UUID, Consent] = field(default_factory=dict)
     pauses: Mapping[UUID, Pause] = field(default_factory=dict)
-    refused_until: Mapping[UUID, datetime] = field(default_factory=dict)
+    refused: Mapping[UUID, _Span] = field(default_factory=dict)  # the newest refusal of each camera
 
 
 class ConsentGate:
@@ -69,7 +71,7 @@ class ConsentGate:
         self.desired = state
         consents = {} if state is None else {one.camera_id: one.consent for one in state.cameras}
         with self._lock:
-            self._facts = _Facts(consents, {one.camera_id: one for one in pauses}, self._facts.refused_until)
+            self._facts = _Facts(consents, {one.camera_id: one for one in pauses}, self._facts.refused)
 
     async def settle(self) -> None:
         """Writes down answers that changed (by a new state, or by time passing) and tells the listeners.
@@ -88,15 +90,24 @@ class ConsentGate:
     async def _changed(self, camera_id: UUID, codes: tuple[str, str], now: datetime) -> None:
         since = self._since(camera_id, codes[0], now)
         await self._spool.run(wishes.note_refusal, camera_id, codes[0], since)
-        before = self._codes.get(camera_id)
         self._codes[camera_id] = codes
-        if before is not None and before[0] and not codes[0]:
-            with self._lock:
-                until = {**self._facts.refused_until, camera_id: now}
-                self._facts = _Facts(self._facts.consents, self._facts.pauses, until)
+        self._mark(camera_id, codes[0], since)
         log.info("consent.changed", camera_id=str(camera_id), clips=codes[0] or "allowed", live=codes[1] or "allowed")
         for listener in self._listeners:
             listener(camera_id)
+
+    def _mark(self, camera_id: UUID, code: str, at: datetime) -> None:
+        """Keeps the newest refusal's span in memory: from `at` on refused, or until `at`."""
+        with self._lock:
+            last = self._facts.refused.get(camera_id)
+            if code:
+                span: _Span = (at, None) if last is None or last[1] is not None else last
+            elif last is None:
+                return
+            else:
+                span = (last[0], at)
+            refused = {**self._facts.refused, camera_id: span}
+            self._facts = _Facts(self._facts.consents, self._facts.pauses, refused)
 
     def _since(self, camera_id: UUID, code: str, now: datetime) -> datetime:
         """A pause set at the box counts from when it was set, not from when it was noticed."""
@@ -111,17 +122,27 @@ class ConsentGate:
             return PAUSED
         return refusal(facts.consents.get(camera_id), what, when)
 
-    def refuse_sighting(self, camera_id: UUID, start_at: datetime) -> str:
-        """Why a sighting that began at `start_at` may not be told: refused now, or begun while refused."""
+    def refuse_sighting(self, camera_id: UUID, start_at: datetime, end_at: datetime) -> str:
+        """Why a sighting of that span may not be told; "" when it lies wholly in consented time.
+
+        One that ended before a pause may be told, but waits in the outbox until the pause is over.
+        """
         code = self.refuse(camera_id, "clips")
-        if code:
+        span = self._facts.refused.get(camera_id)
+        if span is None:
             return code
-        until = self._facts.refused_until.get(camera_id)
-        return PAUSED if until is not None and start_at < until else ""
+        if span[1] is None:
+            return "" if end_at <= span[0] else code or PAUSED
+        return code or (PAUSED if start_at < span[1] and end_at > span[0] else "")
 
     def holds(self, camera_id: UUID) -> bool:
         """Whether what was made with consent must wait now. Hours do not hold: see the module's text."""
-        return self.refuse(camera_id, "clips") not in ("", OUT_OF_HOURS)
+        facts, now = self._facts, self._clock()
+        pause, consent = facts.pauses.get(camera_id), facts.consents.get(camera_id)
+        if pause is not None and _holds(pause, now):
+            return True
+        at_any_hour = None if consent is None else consent.model_copy(update={"hours": []})
+        return refusal(at_any_hour, "clips", now) != ""
 
     def open_cameras(self) -> frozenset[UUID]:
         """Adopted cameras whose consented messages and clips may go now."""

@@ -36,18 +36,24 @@ def put(db: sqlite3.Connection, seen: SightingSeen, max_bytes: int = MAX_BYTES) 
     _make_room(db, max_bytes)
 
 
-def drop(db: sqlite3.Connection, sighting_id: UUID) -> None:
-    """Consent no longer covers it: nothing more of it will be said after a restart either."""
-    db.execute("delete from open_sightings where sighting_id = ?", (str(sighting_id),))
+def cut_short(db: sqlite3.Connection, sighting_id: UUID) -> None:
+    """Consent ended under a sighting: what was told of it becomes final as it stood; nothing more is told."""
+    row = db.execute("select body from open_sightings where sighting_id = ?", (str(sighting_id),)).fetchone()
+    if row is not None:
+        _finish(db, row["body"])
 
 
 def finish_open(db: sqlite3.Connection) -> int:
     """After a restart: sightings begun by the last run are said to be over where they were last seen. How many."""
     rows = db.execute("select body from open_sightings").fetchall()
     for row in rows:
-        seen = SightingSeen.model_validate_json(row["body"])
-        put(db, seen.model_copy(update={"id": new_id(), "revision": seen.revision + 1, "final": True}))
+        _finish(db, row["body"])
     return len(rows)
+
+
+def _finish(db: sqlite3.Connection, body: str) -> None:
+    seen = SightingSeen.model_validate_json(body)
+    put(db, seen.model_copy(update={"id": new_id(), "revision": seen.revision + 1, "final": True}))
 
 
 def _take_unsent(db: sqlite3.Connection, seen: SightingSeen) -> SightingSeen:

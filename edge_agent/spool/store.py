@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+import structlog
+
 from edge_agent.errors import AgentError
 from edge_agent.kit.threads import OwnThread
 from edge_agent.spool.schema import migrate
@@ -22,6 +24,8 @@ Act = Callable[Concatenate[sqlite3.Connection, P], T]
 
 FILE_NAME = "spool.sqlite3"
 CLIPS_FOLDER = "clips"
+
+log = structlog.get_logger()
 
 
 class Spool:
@@ -50,7 +54,9 @@ class Spool:
 
     def post(self, act: Act[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """One transaction, queued in order behind those before it. Any thread; blocks only when the queue is full."""
-        return self._thread.submit(self._transaction, lambda: act(self._db, *args, **kwargs))
+        future = self._thread.submit(self._transaction, lambda: act(self._db, *args, **kwargs))
+        future.add_done_callback(_report_failure)
+        return future
 
     async def changed_elsewhere(self) -> bool:
         """Whether another process has written since the last time this was asked."""
@@ -79,6 +85,12 @@ class Spool:
         changed = self._data_version not in (0, version)
         self._data_version = version
         return changed
+
+
+def _report_failure(future: "Future[T]") -> None:
+    """Whoever posts does not wait: trouble (a full disk, above all) must still be seen."""
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.error("spool.write_failed", kind=type(error).__name__, detail=str(error)[:200])
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -65,6 +65,7 @@ class UplinkHandlers:
     command: Callable[[Command], Awaitable[CommandReply]]
     presence: Callable[[], Awaitable[Presence]]
     keep_credentials: Callable[[MessagingCredentials], Awaitable[None]]
+    connected: Callable[[], None]
 
 
 class Uplink:
@@ -132,6 +133,7 @@ class Uplink:
         link = await self._connect(credentials, self._heard)
         self._say("uplink.connected")
         backoff.reset()
+        self._handlers.connected()
         work = [
             asyncio.create_task(part(link), name=f"uplink.{part.__name__}")
             for part in (self._pump, self._ask, self._presence)

@@ -1,0 +1,167 @@
+"""What the agent says of itself: presence for the hub, `status.json` for the command line, samples for Prometheus."""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from edge_agent.consent.gate import PAUSED, ConsentGate
+from edge_agent.devices.inventory import Inventory
+from edge_agent.kit.clock import utc_now
+from edge_agent.kit.files import write_private
+from edge_agent.kit.ids import new_id
+from edge_agent.observability import Sample
+from edge_agent.spool import clips, outbox
+from edge_agent.spool.outbox import Totals
+from edge_agent.spool.store import Spool, losses
+from edge_agent.uplink.service import Uplink
+from edge_agent.upload.cutter import Cutter
+from models.vocabulary import CameraState
+from models.wire.downlink import DesiredCamera
+from models.wire.uplink import CameraReport, Presence
+
+STATUS_FILE = "status.json"
+
+
+class Reports(Protocol):
+    """What capture observes (`Recordings.report`)."""
+
+    def report(self, camera_id: UUID) -> CameraReport:
+        """What is observed of the camera now."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the spool holds, read in one transaction."""
+
+    outbox: Totals
+    clips: dict[str, int]
+    clip_bytes: int
+    losses: dict[str, int]
+
+    @property
+    def files_to_send(self) -> int:
+        """Clips planned or sealed and not yet verified."""
+        return sum(self.clips.get(state, 0) for state in ("open", "planned", "sealed", "announced", "uploaded"))
+
+
+def read_held(db: sqlite3.Connection) -> Held:
+    """For `Spool.run`, or a reader's own connection."""
+    return Held(outbox.totals(db), clips.counts(db), clips.bytes_kept(db), losses(db))
+
+
+class Reporter:
+    """Gathers; changes nothing."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        gate: ConsentGate,
+        inventory: Inventory,
+        capture: Reports,
+        cutter: Cutter,
+        version: str,
+        data_dir: Path,
+    ) -> None:
+        self._spool = spool
+        self._gate = gate
+        self._inventory = inventory
+        self._capture = capture
+        self._cutter = cutter
+        self._version = version
+        self._data_dir = data_dir
+        self._started_at = utc_now()
+        self._paused_since: dict[UUID, datetime] = {}
+        self.uplink: Uplink | None = None
+        self.analytics_code = "detector.loading"
+        self.restarts: Callable[[], dict[str, int]] = dict
+        self._held = Held(Totals(0, 0), {}, 0, {})
+        self._presence: Presence | None = None
+
+    async def presence(self) -> Presence:
+        """What is observed now."""
+        self._held = await self._spool.run(read_held)
+        desired = self._gate.desired
+        wanted = [] if desired is None else desired.cameras
+        self._presence = Presence(
+            id=new_id(),
+            at=utc_now(),
+            started_at=self._started_at,
+            version=self._version,
+            desired_version=0 if desired is None else desired.version,
+            outbox_messages=self._held.outbox.count,
+            outbox_files=self._held.files_to_send,
+            disk_free_bytes=shutil.disk_usage(self._data_dir).free,
+            cameras=[self._camera(camera) for camera in wanted],
+        )
+        return self._presence
+
+    def _camera(self, camera: DesiredCamera) -> CameraReport:
+        seen = self._capture.report(camera.camera_id)
+        trouble = self._inventory.trouble_of(camera.camera_id)
+        state, since, detail = seen.state, seen.since, seen.detail
+        if state is CameraState.DISABLED:  # wanted by the hub, but no source could be made of it
+            state, detail = CameraState.OFFLINE, trouble or "device.unknown"
+        if self._gate.refuse(camera.camera_id, "clips") == PAUSED:
+            since = self._paused_since.setdefault(camera.camera_id, utc_now())
+            state = CameraState.PAUSED
+        else:
+            self._paused_since.pop(camera.camera_id, None)
+        return seen.model_copy(
+            update={
+                "state": state,
+                "since": since,
+                "detail": (detail or self._own_trouble(camera))[:300],
+                "clock": self._inventory.clock_of(camera.camera_id),
+                "consent_version": self._gate.consent_version(camera.camera_id),
+            }
+        )
+
+    def _own_trouble(self, camera: DesiredCamera) -> str:
+        """Trouble of the agent itself that this camera suffers from."""
+        if self._cutter.full:
+            return "spool.full"
+        if any(reason.startswith("outbox_full") for reason in self._held.losses) and self._held.outbox.count > 1000:
+            return "spool.outbox_full"
+        return self.analytics_code if camera.analytics.enabled else ""
+
+    async def write_status(self) -> None:
+        """Renews `status.json`."""
+        presence = await self.presence()
+        status: dict[str, Any] = {
+            "pid": os.getpid(),
+            "written_at": presence.at.isoformat(),
+            "uplink": self.uplink.state if self.uplink is not None else "uplink.starting",
+            "analytics": self.analytics_code or "running",
+            "devices": self._inventory.states(),
+            "presence": presence.model_dump(mode="json"),
+            "restarts": self.restarts(),
+        }
+        write_private(self._data_dir / STATUS_FILE, json.dumps(status))
+
+    def samples(self) -> Iterator[Sample]:
+        """Metrics, from what was last gathered (no work of its own: called from another thread)."""
+        held = self._held
+        yield "outbox_messages", {}, held.outbox.count
+        yield "outbox_bytes", {}, held.outbox.size_bytes
+        yield "clip_bytes", {}, held.clip_bytes
+        for state, count in held.clips.items():
+            yield "clips", {"status": state}, count
+        for reason, count in held.losses.items():
+            yield "lost", {"reason": reason}, count
+        for worker, count in self.restarts().items():
+            yield "worker_restarts", {"worker": worker}, count
+        if self.uplink is not None:
+            yield "uplink_connected", {}, float(self.uplink.connected)
+            for kind, count in dict(self.uplink.refused.by_kind).items():
+                yield "downlink_refused", {"kind": kind}, count
+        if self._presence is not None:
+            for camera in self._presence.cameras:
+                labels = {"camera_id": str(camera.camera_id), "state": camera.state.value}
+                yield "camera_state", labels, 1.0
