@@ -129,6 +129,11 @@ async def finish_sign_in(tx: Connection, attempt: Attempt, user: User, now: date
     return cookie, session
 
 
+async def drop_ended_sessions(tx: Connection, now: datetime) -> None:
+    """Forgets sessions that are over and sign-in attempts nobody counts any more; the worker runs it now and then."""
+    await repository.drop_ended(tx, now, now - SESSION_IDLE, now - 2 * ATTEMPT_WINDOW)
+
+
 async def sign_out(tx: Connection, cookie: str) -> None:
     """Ends the session of the cookie."""
     await repository.end_session(tx, token_hash(cookie))

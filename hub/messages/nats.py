@@ -16,11 +16,13 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from hub.errors import HubError, Unavailable
 from hub.messages.credentials import MAX_PAYLOAD_BYTES, mint_hub_jwt
 from hub.messages.port import RequestHandler, UplinkHandler
+from hub.observability import AGENT_REQUESTS, UPLINK_MESSAGES, UPLINK_SECONDS
 from models.keys import SigningKey
 from models.wire.downlink import Command, CommandReply, Pushed, down_subject
 
@@ -33,9 +35,11 @@ DEDUPE_WINDOW_S = 600
 STREAM_MAX_BYTES = 8 * 1024**3
 ACK_WAIT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+FETCH_TIMEOUT_S = 5.0
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 60.0
 _REQUESTS_AT_ONCE = 32
+_KNOWN = frozenset({"sighting", "clip", "gap", "device", "presence"})
 _TROUBLE = (nats.errors.Error, OSError, TimeoutError)
 
 
@@ -192,28 +196,44 @@ class NatsBus:
         async with asyncio.TaskGroup() as group:
             while client is self._client and not client.is_closed:
                 await slots.acquire()
-                try:
-                    messages = await subscription.fetch(1, timeout=5)
-                except TimeoutError:
-                    messages = []
-                if not messages:
+                message = await self._next(subscription)
+                if message is None:
                     slots.release()
-                for message in messages:
-                    task = group.create_task(_handle(message, handler), name="uplink message")
-                    task.add_done_callback(lambda _: slots.release())
+                    continue
+                task = group.create_task(_handle(message, handler), name="uplink message")
+                task.add_done_callback(lambda _: slots.release())
+
+    async def _next(self, subscription: JetStreamContext.PullSubscription) -> Msg | None:
+        await self._connected.wait()
+        try:
+            return (await subscription.fetch(1, timeout=FETCH_TIMEOUT_S))[0]
+        except TimeoutError:
+            return None
+        except _TROUBLE as error:
+            log.debug("messages_interrupted", error=str(error))
+            await asyncio.sleep(RETRY_FIRST_S)
+            return None
 
     async def _serve(self, handlers: dict[str, RequestHandler]) -> None:
         client, lost = self._client, self._lost
         slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+        arrived: asyncio.Queue[Msg] = asyncio.Queue(_REQUESTS_AT_ONCE)
+        await client.subscribe(
+            "qs.req.*.*", queue=QUEUE, cb=arrived.put
+        )  # a full queue: the client holds the rest back
         async with asyncio.TaskGroup() as group:
-
-            async def receive(message: Msg) -> None:
-                await slots.acquire()  # the client then holds the rest back
-                task = group.create_task(_answer(message, handlers), name="agent request")
-                task.add_done_callback(lambda _: slots.release())
-
-            await client.subscribe("qs.req.*.*", queue=QUEUE, cb=receive)
-            await lost.wait()
+            ending = group.create_task(lost.wait(), name="nats lost")
+            while not ending.done():
+                await slots.acquire()
+                next_one = asyncio.ensure_future(arrived.get())
+                try:
+                    await asyncio.wait({next_one, ending}, return_when=asyncio.FIRST_COMPLETED)
+                    if not next_one.done():
+                        return
+                    task = group.create_task(_answer(next_one.result(), handlers), name="agent request")
+                    task.add_done_callback(lambda _: slots.release())
+                finally:
+                    next_one.cancel()
 
     async def purge(self) -> None:
         """Empties the uplink stream (for tests and for starting over)."""
@@ -280,32 +300,45 @@ async def _handle(message: Msg, handler: UplinkHandler) -> None:
             log.warning("uplink_subject_refused", subject=message.subject)
             await message.term()
             return
-        try:
-            async with _still_working(message):
-                await handler(*address, message.data)
-        except HubError as error:
-            if isinstance(error, Unavailable):
-                raise
-            log.warning("uplink_refused", agent_id=str(address[0]), type=address[1], code=error.code)
+        outcome = await _taken(message, handler, *address)
+        UPLINK_MESSAGES.labels(_label(address[1]), outcome).inc()
+        if outcome == "taken":
+            await message.ack()
+        elif outcome == "refused":
             await message.term()
-            return
-        # The boundary of one message: whatever went wrong inside, it is delivered again and the others go on.
-        except Exception as error:  # noqa: BLE001
-            tries = message.metadata.num_delivered
-            delay_s = min(RETRY_FIRST_S * 2 ** min(tries, 10), RETRY_MAX_S)
-            log.warning(
-                "uplink_again",
-                agent_id=str(address[0]),
-                type=address[1],
-                tries=tries,
-                delay_s=delay_s,
-                error=repr(error),
-            )
-            await message.nak(delay=delay_s)
-            return
-        await message.ack()
+        else:
+            await message.nak(delay=_pause_s(message))
     except _TROUBLE as error:  # the acknowledgement did not reach the server: it delivers again
         log.debug("uplink_unacknowledged", error=str(error))
+
+
+async def _taken(message: Msg, handler: UplinkHandler, agent_id: UUID, type_: str) -> str:
+    """What the handler made of a message: `taken`, `refused` (for good) or `again`."""
+    try:
+        with UPLINK_SECONDS.labels(_label(type_)).time():
+            async with _still_working(message):
+                await handler(agent_id, type_, message.data)
+    except HubError as error:
+        if isinstance(error, Unavailable):
+            log.info("uplink_again", agent_id=str(agent_id), type=type_, error=error.code)
+            return "again"
+        log.warning("uplink_refused", agent_id=str(agent_id), type=type_, code=error.code)
+        return "refused"
+    # The boundary of one message: whatever went wrong inside, it is delivered again and the others go on.
+    except Exception as error:  # noqa: BLE001
+        log.warning("uplink_again", agent_id=str(agent_id), type=type_, error=f"{type(error).__name__}: {error}"[:500])
+        return "again"
+    return "taken"
+
+
+def _pause_s(message: Msg) -> float:
+    tries = message.metadata.num_delivered or 1
+    return float(min(RETRY_FIRST_S * 2 ** min(tries - 1, 10), RETRY_MAX_S))
+
+
+def _label(word: str) -> str:
+    """The last word of a subject as a label: an agent chooses it, so only known ones become one."""
+    return word if word in _KNOWN else "other"
 
 
 async def _answer(message: Msg, handlers: dict[str, RequestHandler]) -> None:
@@ -316,6 +349,11 @@ async def _answer(message: Msg, handlers: dict[str, RequestHandler]) -> None:
         return
     try:
         await message.respond(await handler(address[0], message.data))
+        outcome = "answered"
     # The boundary of one request: the agent hears nothing, and asks again.
     except Exception as error:  # noqa: BLE001
-        log.warning("request_failed", agent_id=str(address[0]), name=address[1], error=repr(error))
+        log.warning(
+            "request_failed", agent_id=str(address[0]), name=address[1], error=f"{type(error).__name__}: {error}"[:500]
+        )
+        outcome = "failed"
+    AGENT_REQUESTS.labels(address[1], outcome).inc()
