@@ -79,7 +79,7 @@ class RelayPort(Protocol):
 
 
 class Gate(Protocol):
-    """Consent and ledger. `reason`s and codes are stable dotted words."""
+    """Consent and ledger. All raise `hub.errors.Unavailable` while the database is away."""
 
     async def admit(self, who: Principal, camera_id: UUID) -> LiveCamera:
         """The camera, if it may be watched now.
@@ -88,8 +88,8 @@ class Gate(Protocol):
             hub.errors.NotFound: `camera.unknown`; hub.errors.Forbidden: `consent.*` (with a ledger row of the denial).
         """
 
-    async def refusal(self, camera_id: UUID) -> str:
-        """Why the camera may not be watched now; empty: it may."""
+    async def refusals(self, camera_ids: set[UUID]) -> dict[UUID, str]:
+        """Which of these may not be watched any more, and why."""
 
     async def watched(self, session: "ViewSession") -> None:
         """Writes that watching begins; consent is looked at once more in the same transaction."""
