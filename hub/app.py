@@ -3,6 +3,8 @@
 `create_app` gets all it needs handed in; who builds the context (settings, adapters) is `hub.cli` and `hub.worker`.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -10,12 +12,23 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse
 
+import hub.agents.api
+import hub.alarms.api
+import hub.cameras.api
+import hub.clips.api
 import hub.identity.api
+import hub.incidents.api
+import hub.ingest.api
 import hub.ledger.api
+import hub.live.api
+import hub.search.api
+import hub.sightings.api
+import hub.web.basemap
 import hub.web.health
 from hub.context import Context
 from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE, open_to
 from hub.identity.model import Permission
+from hub.live.service import LiveHub
 from hub.web import problem
 from hub.web.boundary import Boundary
 from hub.web.page import page_router
@@ -24,13 +37,32 @@ API = "/api/v1"
 
 ROUTERS: tuple[APIRouter, ...] = (
     hub.identity.api.router,
+    hub.agents.api.router,
+    hub.cameras.api.router,
+    hub.search.api.router,
+    hub.sightings.api.router,
+    hub.clips.api.router,
+    hub.live.api.router,
+    hub.incidents.api.router,
+    hub.ingest.api.router,
+    hub.alarms.api.router,
     hub.ledger.api.router,
+    hub.web.basemap.router,
     hub.web.health.router,
 )
 
 
-def create_app(context: Context) -> FastAPI:
-    """The app over `context`."""
+def create_app(context: Context, *, live: LiveHub | None = None) -> FastAPI:
+    """The app over `context`. `live` None: no live pictures (503 `live.disabled`); else it starts and ends with the app."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if live is not None:
+            await live.start()
+        yield
+        if live is not None:
+            await live.close()
+
     app = FastAPI(
         title="平安黔哨 Hub",
         version="1",
@@ -40,8 +72,10 @@ def create_app(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        lifespan=lifespan,
     )
     app.state.context = context
+    app.state.live = live
     app.add_middleware(Boundary, hsts=context.cookie_secure)
     problem.install(app)
     for router in ROUTERS:

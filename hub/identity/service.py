@@ -110,9 +110,8 @@ async def refuse_sign_in(tx: Connection, attempt: Attempt, now: datetime) -> Non
 
 
 async def finish_sign_in(tx: Connection, attempt: Attempt, user: User, now: datetime) -> tuple[str, Session]:
-    """Opens a session after the right password: (cookie, session). Old ones that are over are forgotten here."""
+    """Opens a session after the right password: (cookie, session)."""
     await repository.attempt_succeeded(tx, attempt.id, attempt.username, attempt.address)
-    await repository.drop_ended(tx, now, now - SESSION_IDLE, now - 2 * ATTEMPT_WINDOW)
     cookie = secrets.token_urlsafe(32)
     await repository.add_session(
         tx,
