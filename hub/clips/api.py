@@ -69,7 +69,7 @@ async def list_clips(
 
 
 @router.get("/clips/summary")
-async def summary(_who: Annotated[Principal, Depends(requires(Permission.MAP_VIEW))], context: Ctx) -> ClipSummary:
+async def clip_summary(_who: Annotated[Principal, Depends(requires(Permission.MAP_VIEW))], context: Ctx) -> ClipSummary:
     """Counts by status and the state of the chains; no footage."""
     async with context.db.transaction() as tx:
         counts = await service.counts(tx)
@@ -85,14 +85,16 @@ async def summary(_who: Annotated[Principal, Depends(requires(Permission.MAP_VIE
 
 
 @router.get("/clips/{clip_id}")
-async def one_clip(clip_id: UUID, who: Searcher, context: Ctx) -> ClipView:
+async def show_clip(clip_id: UUID, who: Searcher, context: Ctx) -> ClipView:
     """A clip's data and the verdict on its seal. Writes a ledger row."""
     async with context.db.transaction() as tx:
         return clip_view(await service.look(tx, who, clip_id, context.clock()))
 
 
 @router.post("/clips/{clip_id}/play")
-async def play(clip_id: UUID, who: Annotated[Principal, Depends(requires(Permission.PLAY))], context: Ctx) -> PlayView:
+async def play_clip(
+    clip_id: UUID, who: Annotated[Principal, Depends(requires(Permission.PLAY))], context: Ctx
+) -> PlayView:
     """A short-lived URL of the clip's bytes. Writes a ledger row. 409 `clip.not_verified`."""
     async with context.db.transaction() as tx:
         ticket = await service.play(tx, context.signer, who, clip_id, context.clock())

@@ -69,7 +69,7 @@ async def create_incident(ask: IncidentNew, who: Editor, context: Ctx) -> Incide
 
 
 @router.get("/incidents/{incident_id}")
-async def one_incident(incident_id: UUID, _who: Viewer, context: Ctx) -> IncidentView:
+async def show_incident(incident_id: UUID, _who: Viewer, context: Ctx) -> IncidentView:
     """One incident."""
     async with context.db.transaction() as tx:
         return _view(await service.incident(tx, incident_id))

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import DataError
 
 from hub.agents import service as agents
 from hub.alarms import service as alarms
@@ -66,7 +65,9 @@ async def _take(context: Context, agent_id: UUID, type_: str, raw: bytes) -> Non
                 await _device(context, agent_id, message)
             case Presence():
                 await _presence(context, agent_id, message)
-    except DataError as error:
+    except Invalid as error:
+        if error.code != "request.not_storable":
+            raise
         # A figure that fits the message but no column: it will fit no better next time.
         raise Refused(RefusalCode.MESSAGE_INVALID, f"{type_}: a value out of range") from error
 
@@ -88,14 +89,20 @@ def understand(type_: str, raw: bytes, now: datetime) -> Uplink:
         raise Refused(RefusalCode.MESSAGE_INVALID, f"{message.type} sent as {type_}")
     fault = fault_of(message, now)
     if fault:
-        about = message.seal.body if isinstance(message, ClipSealed) else message
-        raise Refused(
-            RefusalCode.MESSAGE_INVALID,
-            f"{type_}: {fault}",
-            camera_id=getattr(about, "camera_id", None),
-            clip_id=about.clip_id if isinstance(message, ClipSealed) else None,
-        )
+        camera_id, clip_id = _about(message)
+        raise Refused(RefusalCode.MESSAGE_INVALID, f"{type_}: {fault}", camera_id=camera_id, clip_id=clip_id)
     return message
+
+
+def _about(message: Uplink) -> tuple[UUID | None, UUID | None]:
+    """The camera and the clip a message is about."""
+    match message:
+        case ClipSealed():
+            return message.seal.body.camera_id, message.seal.body.clip_id
+        case Presence():
+            return None, None
+        case _:
+            return message.camera_id, None
 
 
 async def _key_of(tx: Connection, agent_id: UUID) -> str:
@@ -266,9 +273,11 @@ async def _device(context: Context, agent_id: UUID, found: DeviceFound) -> None:
 async def _presence(context: Context, agent_id: UUID, presence: Presence) -> None:
     async with context.db.transaction() as tx:
         await _key_of(tx, agent_id)
-        await agents.record_presence(tx, agent_id, presence, context.clock())
+        seen_at = await agents.record_presence(tx, agent_id, presence, context.clock())
+        if seen_at is None:
+            return  # older than what is known
         for report in presence.cameras:
-            await cameras.record_report(tx, agent_id, report, context.clock())
+            await cameras.record_report(tx, agent_id, report, seen_at)
 
 
 async def answer_desired(context: Context, agent_id: UUID, raw: bytes) -> bytes:

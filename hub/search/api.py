@@ -139,7 +139,7 @@ async def search_histogram(ask: Asked, who: Searcher, context: Ctx) -> Histogram
 
 
 @router.get("/sightings/{sighting_id}")
-async def one_sighting(sighting_id: UUID, start_at: UtcTime, who: Searcher, context: Ctx) -> SightingDetail:
+async def show_sighting(sighting_id: UUID, start_at: UtcTime, who: Searcher, context: Ctx) -> SightingDetail:
     """One sighting with its path. Writes a ledger row."""
     async with context.db.transaction() as tx:
         one, seq = await service.look(tx, who, sighting_id, start_at, context.clock())

@@ -24,7 +24,7 @@ router = APIRouter(tags=["sightings"])
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}, "description": "The sighting's best picture"}},
 )
-async def picture(
+async def sighting_picture(
     sighting_id: UUID,
     token: Annotated[str, Query(max_length=2000)],
     request: Request,
