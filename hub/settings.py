@@ -3,17 +3,21 @@
 Built in `hub.cli` only, handed on as values. With `database_url`, `s3_endpoint` and `nats_urls` set, nothing is embedded.
 """
 
+import base64
 import contextlib
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.keys import SigningKey
+from models.keys import NKEY_ACCOUNT, SigningKey
 from models.wire.downlink import IceServer
 
 OUTSIDE = ("database_url", "s3_endpoint", "nats_urls")
@@ -80,8 +84,28 @@ class Settings(BaseSettings):
         """Whether the servers are our own children."""
         return self.database_url is None
 
+    def on(self, servers: Mapping[str, Any]) -> "Settings":
+        """These settings with `servers` named in them, as outside ones would be."""
+        return Settings(**{**self.model_dump(exclude_unset=True), **servers})
 
-def _text_secret(path: Path, length_bytes: int) -> str:
+    def environment(self) -> dict[str, str]:
+        """The variables that give another process these settings. Holds secrets in the clear: only for a child's environment."""
+        return {
+            f"QIANSHAO_{name.upper()}": _variable(value)
+            for name, value in self.model_dump(exclude_unset=True).items()
+            if value is not None
+        }
+
+
+def _variable(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, list):
+        return json.dumps(value)
+    return str(value)
+
+
+def text_secret(path: Path, length_bytes: int) -> str:
     """The hex secret kept at `path`, made there first (mode 0600) if there is none; safe against a second maker."""
     if not path.exists():
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -101,10 +125,6 @@ def nats_key_from_seed(seed: str) -> SigningKey:
     Raises:
         ValueError: it is no NATS seed.
     """
-    import base64
-
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
     if len(raw) != 36 or raw[0] & 0xF8 != 18 << 3:
         raise ValueError("not a NATS seed")
@@ -134,20 +154,25 @@ class Secrets:
         folder.chmod(0o700)
 
         def key(name: str) -> SigningKey:
-            return SigningKey.from_seed_hex(_text_secret(folder / name, 32))
+            return SigningKey.from_seed_hex(text_secret(folder / name, 32))
 
         return cls(
             folder=folder,
-            token_secret=bytes.fromhex(_text_secret(folder / "token.secret", 32)),
+            token_secret=bytes.fromhex(text_secret(folder / "token.secret", 32)),
             hub_key=key("hub.key"),
             operator_key=key("nats-operator.key"),
             system_key=key("nats-system.key"),
             account_key=key("nats-account.key"),
-            postgres_password=_text_secret(folder / "postgres.password", 24),
-            s3_access_key=_text_secret(folder / "s3.access", 10),
-            s3_secret_key=_text_secret(folder / "s3.secret", 24),
-            store_key=_text_secret(folder / "store.key", 32),
+            postgres_password=text_secret(folder / "postgres.password", 24),
+            s3_access_key=text_secret(folder / "s3.access", 10),
+            s3_secret_key=text_secret(folder / "s3.secret", 24),
+            store_key=text_secret(folder / "store.key", 32),
         )
+
+    @property
+    def account_seed(self) -> str:
+        """The NATS account's key as a seed (`SA…`)."""
+        return self.account_key.nkey_seed(NKEY_ACCOUNT).decode()
 
     def __repr__(self) -> str:
         return f"Secrets({self.folder})"

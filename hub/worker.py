@@ -25,6 +25,7 @@ from hub.identity.service import drop_ended_sessions
 from hub.ingest import service as ingest
 from hub.jobs import queue
 from hub.jobs.queue import Job
+from hub.messages.port import RequestHandler
 from hub.observability import PART_UP
 from hub.sightings.service import ensure_partitions
 from hub.storage.port import Bucket
@@ -73,7 +74,7 @@ async def run(context: Context, ready_file: Path | None = None) -> None:
     async def take(agent_id: UUID, type_: str, raw: bytes) -> None:
         await ingest.handle_uplink(context, agent_id, type_, raw)
 
-    handlers = {
+    handlers: dict[str, RequestHandler] = {
         "desired": partial(ingest.answer_desired, context),
         "receipts": partial(ingest.answer_receipts, context),
     }

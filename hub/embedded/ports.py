@@ -32,12 +32,18 @@ def _free_port(taken: set[int]) -> int:
     raise Unavailable("embedded.no_free_port")
 
 
+def remembered(path: Path) -> dict[str, int]:
+    """The ports chosen last; none on a new folder."""
+    if not path.exists():
+        return {}
+    found: dict[str, int] = json.loads(path.read_text())
+    return found
+
+
 def choose(path: Path, names: Iterable[str]) -> dict[str, int]:
     """A free port for each name, the remembered one where it still is free; written back to `path`."""
-    remembered: dict[str, int] = {}
-    if path.exists():
-        remembered = json.loads(path.read_text())
-    chosen = {name: remembered[name] for name in names if name in remembered and is_free(remembered[name])}
+    before = remembered(path)
+    chosen = {name: before[name] for name in names if name in before and is_free(before[name])}
     for name in names:
         if name not in chosen:
             chosen[name] = _free_port(set(chosen.values()))

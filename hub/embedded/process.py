@@ -51,6 +51,7 @@ class ChildSpec:
     stop_timeout_s: float = 15.0
     ready_timeout_s: float = 60.0
     owner: Owner = field(default_factory=Owner.ourselves)
+    ready_file: Path | None = None  # made by the child when it is up; an old one is removed before it starts
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def launch_argv(argv: tuple[str, ...], stop_signal: signal.Signals, owner: Owner
 async def spawn(spec: ChildSpec) -> asyncio.subprocess.Process:
     """Starts the child in a session of its own: a Ctrl-C at the terminal reaches the supervisor alone."""
     argv = launch_argv(spec.argv, spec.stop_signal, spec.owner)
+    if spec.ready_file is not None:
+        spec.ready_file.unlink(missing_ok=True)
     env = {**os.environ, **spec.env}
     if spec.log_path is None:
         return await asyncio.create_subprocess_exec(

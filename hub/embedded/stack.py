@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hub.embedded import nats, ports, postgres, seaweed
 from hub.embedded.supervisor import Report, Supervisor
@@ -23,7 +24,7 @@ class Servers:
     data_dir: Path
     ports: dict[str, int]
     secrets: Secrets = field(repr=False)
-    supervisor: Supervisor = field(repr=False)
+    supervisor: Supervisor | None = field(default=None, repr=False)  # None: another process owns them
 
     def database_url(self, database: str = postgres.DATABASE) -> str:
         """SQLAlchemy URL (with the password) of a database of the server."""
@@ -39,15 +40,16 @@ class Servers:
         """Where NATS answers."""
         return [f"nats://{ports.LOOPBACK}:{self.ports['nats']}"]
 
-    def environment(self) -> dict[str, str]:
-        """The `QIANSHAO_*` variables that make another hub process use these servers."""
+    def naming(self) -> dict[str, Any]:
+        """The settings that name these servers."""
         return {
-            "QIANSHAO_DATABASE_URL": self.database_url(),
-            "QIANSHAO_S3_ENDPOINT": self.s3_endpoint,
-            "QIANSHAO_S3_ACCESS_KEY": self.secrets.s3_access_key,
-            "QIANSHAO_S3_SECRET_KEY": self.secrets.s3_secret_key,
-            "QIANSHAO_NATS_URLS": f'["{self.nats_urls[0]}"]',
-            "QIANSHAO_NATS_ACCOUNT_SEED": self.secrets.account_key.nkey_seed(0).decode(),
+            "data_dir": self.data_dir,
+            "database_url": self.database_url(),
+            "s3_endpoint": self.s3_endpoint,
+            "s3_access_key": self.secrets.s3_access_key,
+            "s3_secret_key": self.secrets.s3_secret_key,
+            "nats_urls": self.nats_urls,
+            "nats_account_seed": self.secrets.account_seed,
         }
 
 
@@ -93,12 +95,12 @@ async def running(data_dir: Path, report: Report = lambda line: None) -> AsyncIt
         async with Supervisor(data_dir / "children.json", report) as supervisor:
             chosen = ports.choose(data_dir / "ports.json", PORT_NAMES)
             servers = Servers(data_dir, chosen, secrets, supervisor)
-            await _start(servers, logs)
+            await _start(servers, supervisor, logs)
             yield servers
 
 
-async def _start(servers: Servers, logs: Path) -> None:
-    data, secrets, supervisor = servers.data_dir, servers.secrets, servers.supervisor
+async def _start(servers: Servers, supervisor: Supervisor, logs: Path) -> None:
+    data, secrets = servers.data_dir, servers.secrets
     cluster = data / "postgres"
     owner = postgres.owner_of(cluster)
     seaweed.configure(data / "objects", secrets.s3_access_key, secrets.s3_secret_key, secrets.store_key)
@@ -116,3 +118,17 @@ async def _start(servers: Servers, logs: Path) -> None:
         await supervisor.start(nats.child(data / "messages", servers.ports, config, logs / "messages.log"))
     finally:
         await objects
+
+
+@asynccontextmanager
+async def reached(data_dir: Path) -> AsyncIterator[Servers]:
+    """The servers of `data_dir`: those of the `up` that runs on it, else started for the block."""
+    data_dir = _made(data_dir)
+    try:
+        with _held(data_dir):
+            pass
+    except Conflict:
+        yield Servers(data_dir, ports.remembered(data_dir / "ports.json"), Secrets.load(data_dir))
+        return
+    async with running(data_dir) as servers:
+        yield servers

@@ -77,5 +77,8 @@ class ObjectStore(Protocol):
     async def abort_upload(self, bucket: Bucket, key: str, upload_id: str) -> None:
         """Drops an upload and its parts; none there is no error."""
 
+    async def open_uploads(self, bucket: Bucket, older_than: timedelta) -> Sequence[tuple[str, str]]:
+        """Key and id of uploads begun longer ago than `older_than` and never ended."""
+
     async def ping(self) -> None:
         """Raises `Unavailable` unless the store answers."""
