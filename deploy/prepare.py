@@ -96,17 +96,15 @@ def environment() -> str:
 
 def python_packages(kind: str) -> str:
     """The project and its packages, at the versions of constraints.txt."""
-    stamp = VENV / f"packages-{kind}.stamp"
-    wanted = digest([ROOT / "pyproject.toml", ROOT / "constraints.txt"], kind)
-    for other in EXTRAS:  # what serves developing serves running
-        done = VENV / f"packages-{other}.stamp"
-        if done.exists() and done.read_text() == digest([ROOT / "pyproject.toml", ROOT / "constraints.txt"], other):
-            if other in {kind, "all"}:
-                return "up to date"
-    pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    inputs = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    for done in (kind, "all"):  # what serves developing serves running
+        stamp = VENV / f"packages-{done}.stamp"
+        if stamp.exists() and stamp.read_text() == digest(inputs, done):
+            return "up to date"
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # One command for all: the resolver then keeps the torch that was asked for.
-    run([*pip, "--constraint", ROOT / "constraints.txt", "--editable", f".[{EXTRAS[kind]}]"], cwd=ROOT)
-    stamp.write_text(wanted)
+    run([*pip, "--constraint", str(ROOT / "constraints.txt"), "--editable", f".[{EXTRAS[kind]}]"], cwd=ROOT)
+    (VENV / f"packages-{kind}.stamp").write_text(digest(inputs, kind))
     return "installed"
 
 

@@ -1,0 +1,1 @@
+"""The demo: a village of simulated cameras, an agent and the hub on embedded servers, through the same doors people use."""

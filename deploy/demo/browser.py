@@ -1,0 +1,103 @@
+"""What a person would see: search, the clip and the wall in headless Chromium."""
+
+import shutil
+import tempfile
+from typing import Any
+
+from deploy.demo.processes import DemoError
+
+FLAGS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+)
+LIVE_FRAMES = 50
+
+
+def look(url: str, username: str, password: str) -> dict[str, Any]:
+    """Signs in as `username`, searches a person, plays a verified clip, opens the wall; what was seen."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise DemoError("chromium is not installed: apt-get install chromium")
+    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=chromium, args=list(FLAGS), chromium_sandbox=False, headless=True,
+            viewport={"width": 1440, "height": 900}, locale="zh-CN",
+        )  # fmt: skip
+        try:
+            page = context.pages[0]
+            _sign_in(page, url, username, password)
+            return {**_clip(page, url), **_wall(page, url)}
+        finally:
+            context.close()
+
+
+def _sign_in(page: Any, url: str, username: str, password: str) -> None:
+    page.goto(f"{url}/login")
+    page.get_by_test_id("login-username").locator("input").or_(
+        page.locator("input[data-testid=login-username]")
+    ).first.fill(username)
+    page.get_by_test_id("login-password").locator("input").or_(
+        page.locator("input[data-testid=login-password]")
+    ).first.fill(password)
+    page.get_by_test_id("login-submit").click()
+    page.get_by_test_id("purpose-bar").wait_for(timeout=15_000)
+    page.get_by_test_id("purpose-set").first.click()
+    page.get_by_test_id("purpose-kind-test").click()
+    note = page.get_by_test_id("purpose-note")
+    note.locator("textarea, input").or_(page.locator("[data-testid=purpose-note]:is(input, textarea)")).first.fill(
+        "演示检查"
+    )
+    page.get_by_test_id("purpose-submit").click()
+    page.get_by_test_id("purpose-current").wait_for(timeout=10_000)
+
+
+def _clip(page: Any, url: str) -> dict[str, Any]:
+    """A person found by search, and its clip played."""
+    page.goto(f"{url}/search?classes=person")
+    page.get_by_test_id("hit").first.wait_for(timeout=20_000)
+    hits = page.get_by_test_id("hit")
+    for number in range(min(hits.count(), 12)):
+        hits.nth(number).click()
+        seal = page.get_by_test_id("seal-status")
+        try:
+            seal.wait_for(timeout=4_000)
+        except Exception as error:
+            if type(error).__name__ != "TimeoutError":
+                raise
+            continue  # this one's clip is still on its way: look at the next
+        if seal.get_attribute("data-status") == "verified":
+            break
+    video = page.get_by_test_id("player-video")
+    page.wait_for_function(
+        "() => { const v = document.querySelector('[data-testid=player-video]'); return v && v.currentTime > 0.6 }",
+        timeout=20_000,
+    )
+    return {
+        "clip_played_s": round(float(video.evaluate("v => v.currentTime")), 2),
+        "seal_shown": page.get_by_test_id("seal-status").get_attribute("data-status"),
+    }
+
+
+def _wall(page: Any, url: str) -> dict[str, Any]:
+    """Live tiles until enough frames are decoded; time of the first from the click on."""
+    page.goto(f"{url}/wall")
+    page.get_by_test_id("wall-tile").first.wait_for(timeout=15_000)
+    if page.get_by_test_id("wall-fill").count():
+        page.get_by_test_id("wall-fill").first.click()
+    frames = "() => window.__qianshao ? Math.max(0, ...window.__qianshao.tiles().map(t => t.framesDecoded)) : 0"
+    page.wait_for_function(f"() => ({frames})() > {LIVE_FRAMES}", timeout=60_000)
+    tiles = page.evaluate("() => window.__qianshao.tiles()")
+    firsts = [t["firstFrameMs"] for t in tiles if t.get("firstFrameMs") is not None]
+    return {
+        "live_first_frame_ms": round(min(firsts)) if firsts else None,
+        "live_frames_decoded": int(max(t["framesDecoded"] for t in tiles)),
+        "live_tiles": len(tiles),
+    }
