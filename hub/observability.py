@@ -82,6 +82,12 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {name: _redacted(name, value, 0) for name, value in event.items()}
 
 
+def _without_colours(record: logging.LogRecord) -> bool:
+    # uvicorn says everything twice, once for terminals
+    record.__dict__.pop("color_message", None)
+    return True
+
+
 def setup_logging(form: Literal["console", "json"] = "console", level: str = "info", **always: str) -> None:
     """Sends all logs of this process to stderr in one form; `always` stands in every line. Call once, first thing."""
     shared: list[Processor] = [
@@ -111,6 +117,7 @@ def setup_logging(form: Literal["console", "json"] = "console", level: str = "in
         )
     )
     root = logging.getLogger()
+    logging.getLogger("uvicorn.error").addFilter(_without_colours)
     root.handlers = [handler]
     root.setLevel(level.upper())
     # Libraries that tell of every packet or request are heard from warnings on.

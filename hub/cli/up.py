@@ -152,7 +152,7 @@ async def _first_account(settings: Settings) -> str | None:
 
 
 def _command(*words: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "hub.cli", *words)
+    return (sys.executable, "-P", "-m", "hub.cli", *words)  # -P: nothing is imported from the data folder
 
 
 def _serve_child(settings: Settings, run_dir: Path, env: dict[str, str]) -> ChildSpec:

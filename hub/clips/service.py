@@ -21,10 +21,10 @@ PLAY_USE = "clip"
 
 
 async def clip(tx: Connection, clip_id: UUID, *, lock: bool = False) -> Clip:
-    """A clip. Raises `NotFound("clip.unknown")`."""
+    """A clip. Raises `NotFound("clip.not_found")`."""
     found = await repository.clip(tx, clip_id, lock=lock)
     if found is None:
-        raise NotFound("clip.unknown")
+        raise NotFound("clip.not_found")
     return found
 
 
@@ -175,7 +175,7 @@ async def play(tx: Connection, signer: TokenSigner, who: Principal, clip_id: UUI
     """A URL for ten minutes, for this person, under the ledger row written here.
 
     Raises:
-        NotFound: `clip.unknown`.
+        NotFound: `clip.not_found`.
         Conflict: `clip.not_verified`: only what was verified plays.
     """
     found = await clip(tx, clip_id)

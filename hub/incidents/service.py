@@ -57,10 +57,10 @@ async def create(tx: Connection, who: Principal, facts: Facts, now: datetime) ->
 
 
 async def incident(tx: Connection, incident_id: UUID, *, lock: bool = False) -> Incident:
-    """An incident. Raises `NotFound("incident.unknown")`."""
+    """An incident. Raises `NotFound("incident.not_found")`."""
     found = await repository.one(tx, incident_id, lock=lock)
     if found is None:
-        raise NotFound("incident.unknown")
+        raise NotFound("incident.not_found")
     return found
 
 
@@ -253,7 +253,7 @@ async def decide(
     `start_at` finds a sighting that lies outside the incident's own window.
 
     Raises:
-        NotFound: `incident.unknown`, `link.target_unknown`. Conflict: `incident.closed`.
+        NotFound: `incident.not_found`, `link.target_not_found`. Conflict: `incident.closed`.
     """
     about = await incident(tx, incident_id, lock=True)
     if about.status == "closed":
@@ -290,7 +290,7 @@ async def _target(
         for candidate in await _footage(tx, about, prior, [asked]):
             if target_of(candidate)[:2] == (kind, target_id):
                 return candidate
-    raise NotFound("link.target_unknown")
+    raise NotFound("link.target_not_found")
 
 
 async def undo(
@@ -299,7 +299,7 @@ async def undo(
     """Takes a decision back; the link is a proposal again. None taken is no error. A ledger row where something changed.
 
     Raises:
-        NotFound: `incident.unknown`. Conflict: `incident.closed`.
+        NotFound: `incident.not_found`. Conflict: `incident.closed`.
     """
     about = await incident(tx, incident_id, lock=True)
     if about.status == "closed":

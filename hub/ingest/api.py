@@ -21,7 +21,7 @@ Agent = Annotated[UUID, Depends(agent_of)]
 
 @router.post("/agent/uploads")
 async def plan_upload(ask: UploadAsk, agent_id: Agent, context: Ctx) -> UploadPlan:
-    """Begins or resumes the upload of a sealed clip. 404 `upload.clip_unknown`: announce it first, or wait."""
+    """Begins or resumes the upload of a sealed clip. 404 `upload.clip_not_found`: announce it first, or wait."""
     return await uploads.plan_upload(context, agent_id, ask)
 
 

@@ -41,13 +41,6 @@ class Refused(HubError):
         self.receipt = clip_id is not None
 
 
-class TryAgain(Exception):
-    """A part the message needs is away (store, messages): not the message's fault, so it must be delivered again.
-
-    Not a `HubError`: those end a message for good.
-    """
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What reading the stored bytes of a clip showed: `code` None means they are the sealed ones."""

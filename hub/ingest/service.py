@@ -1,7 +1,7 @@
 """Ingest: each message of an agent is understood, checked, and kept once, or refused with an alarm and a receipt.
 
 The bus delivers at least once and in any order. A refusal is final (`Refused` ends the message); trouble of our own
-is `TryAgain` or the database's error, and the message comes again.
+(`Unavailable`, an error of the database) lets the message come again.
 """
 
 from datetime import datetime
@@ -18,8 +18,8 @@ from hub.clips import service as clips
 from hub.clips.model import Clip, ClipStatus
 from hub.context import Context
 from hub.db.engine import Connection
-from hub.errors import Conflict, Invalid, Unavailable
-from hub.ingest.model import BROKEN, CRITICAL, MAX_MESSAGE_BYTES, Refused, TryAgain, Uplink, fault_of
+from hub.errors import Conflict, Forbidden, Invalid
+from hub.ingest.model import BROKEN, CRITICAL, MAX_MESSAGE_BYTES, Refused, Uplink, fault_of
 from hub.ingest.receipts import push_receipts, receipt_of
 from hub.sightings import service as sightings
 from hub.sightings.model import Zone, partition_day
@@ -40,15 +40,13 @@ async def handle_uplink(context: Context, agent_id: UUID, type_: str, raw: bytes
 
     Raises:
         Refused: the message is refused for good; alarm and receipt are written already.
-        TryAgain: deliver it again.
+        Unavailable: a server is away; the bus delivers it again.
     """
     try:
         await _take(context, agent_id, type_, raw)
     except Refused as refused:
         await _record_refusal(context, agent_id, refused)
         raise
-    except Unavailable as error:
-        raise TryAgain(error.code) from error
 
 
 async def _take(context: Context, agent_id: UUID, type_: str, raw: bytes) -> None:
@@ -267,7 +265,10 @@ async def _device(context: Context, agent_id: UUID, found: DeviceFound) -> None:
                 raise Refused(RefusalCode.MESSAGE_INVALID, "the snapshot is no JPEG", camera_id=found.camera_id)
             key = f"snapshots/{found.camera_id}.jpg"
             await context.store.put(Bucket.PICTURES, key, found.snapshot, "image/jpeg")
-        await cameras.record_device(tx, agent_id, found, key, context.clock())
+        try:
+            await cameras.record_device(tx, agent_id, found, key, context.clock())
+        except Forbidden as error:  # two agents at once with one id
+            raise Refused(RefusalCode.WRONG_AGENT, error.code, camera_id=found.camera_id) from error
 
 
 async def _presence(context: Context, agent_id: UUID, presence: Presence) -> None:

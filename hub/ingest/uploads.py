@@ -28,7 +28,7 @@ def part_sizes(size_bytes: int) -> list[int]:
 async def _own_clip(tx: Connection, agent_id: UUID, clip_id: UUID) -> Clip:
     clip = await clips.find(tx, clip_id)
     if clip is None or clip.agent_id != agent_id:
-        raise NotFound("upload.clip_unknown", "announce the clip first; its message may still be on its way")
+        raise NotFound("upload.clip_not_found", "announce the clip first; its message may still be on its way")
     return await clips.clip(tx, clip_id, lock=True)
 
 
@@ -36,7 +36,7 @@ async def plan_upload(context: Context, agent_id: UUID, ask: UploadAsk) -> Uploa
     """Begins an upload, or resumes it: parts that are there have an ETag, the others a URL good for an hour.
 
     Raises:
-        NotFound: `upload.clip_unknown`: not announced yet (try again), or another agent's.
+        NotFound: `upload.clip_not_found`: not announced yet (try again), or another agent's.
         Conflict: `upload.not_as_sealed`: size or hash differ from the seal.
         Invalid: `upload.too_big`.
     """
@@ -82,7 +82,7 @@ async def complete_upload(context: Context, agent_id: UUID, clip_id: UUID, done:
     Repeating it is harmless: the second time the upload is over and the object is there.
 
     Raises:
-        NotFound: `upload.clip_unknown`.
+        NotFound: `upload.clip_not_found`.
         Conflict: `upload.other_upload`: ask for a new plan.
         Invalid: `upload.parts_missing`, `storage.refused`.
     """

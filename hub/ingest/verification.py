@@ -31,7 +31,7 @@ async def verify_clip(context: Context, clip_id: UUID) -> Receipt:
     The bytes are read outside of any transaction; the verdict is written under the row's lock.
 
     Raises:
-        NotFound: `clip.unknown`.
+        NotFound: `clip.not_found`.
         Unavailable: the store does not answer; the job is to be run again.
     """
     async with context.db.transaction() as tx:

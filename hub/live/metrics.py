@@ -9,7 +9,7 @@ from hub.live.model import Upstream, UpstreamState
 SESSIONS_OPENED = Counter("qianshao_live_sessions_total", "View sessions opened")
 SESSIONS_ENDED = Counter("qianshao_live_sessions_ended_total", "View sessions ended", ["reason"])
 UPSTREAM_ATTEMPTS = Counter("qianshao_live_upstream_attempts_total", "Times an agent was asked to send", ["outcome"])
-SESSIONS = Gauge("qianshao_live_sessions", "View sessions now")
+SESSIONS = Gauge("qianshao_live_sessions_now", "View sessions now")
 UPSTREAMS = Gauge("qianshao_live_upstreams", "Upstreams now", ["state"])
 PACKETS_IN = Counter("qianshao_live_packets_received_total", "RTP packets taken from agents")
 BYTES_IN = Counter("qianshao_live_bytes_received_total", "RTP payload bytes taken from agents")

@@ -71,7 +71,7 @@ async def count(tx: Connection, who: Principal, wanted: Wanted, q: str, now: dat
 async def look(
     tx: Connection, who: Principal, sighting_id: UUID, start_at: datetime, now: datetime
 ) -> tuple[Sighting, int]:
-    """One sighting with its path, and its ledger row. Raises `NotFound("sighting.unknown")`."""
+    """One sighting with its path, and its ledger row. Raises `NotFound("sighting.not_found")`."""
     found = await sightings.sighting(tx, sighting_id, start_at)
     seq = await ledger.record(
         tx,

@@ -106,10 +106,10 @@ async def attach_clip(
 
 
 async def sighting(tx: Connection, sighting_id: UUID, start_at: datetime) -> Sighting:
-    """One sighting of an adopted camera. Raises `NotFound("sighting.unknown")`."""
+    """One sighting of an adopted camera. Raises `NotFound("sighting.not_found")`."""
     found = await repository.one(tx, sighting_id, start_at)
     if found is None:
-        raise NotFound("sighting.unknown")
+        raise NotFound("sighting.not_found")
     return found
 
 
