@@ -98,7 +98,7 @@ def accounts(children: Processes, setting: Setting, url: str) -> dict[str, str]:
             "user-add",
             [
                 str(BIN / "qianshao-hub"), "user", "add", "demo-admin", "--display-name", "演示管理员", "--role", "admin",
-                "--data", str(setting.data / "hub"), "--json",
+                "--data", str(setting.data / "hub"),
             ],
         )
     )  # fmt: skip
