@@ -60,11 +60,16 @@ def oklab(bgr: Image) -> Lab:
 
 @dataclass(frozen=True)
 class Light:
-    """How much colour a whole picture can be trusted with."""
+    """How much colour a whole picture can be trusted with, and how its light is tinted.
+
+    `cast`: (a, b) of what should be grey, taken off every pixel; `gain`: lightness is multiplied by it (a dull day).
+    """
 
     dark: bool
     colourless: bool
     tinted: bool
+    cast: tuple[float, float] = (0.0, 0.0)
+    gain: float = 1.0
 
     @property
     def shows_colour(self) -> bool:
@@ -74,15 +79,31 @@ class Light:
     @classmethod
     def of(cls, image: Image) -> "Light":
         """Judges a BGR picture by a thumbnail of it."""
-        lab = oklab(cv2.resize(image, (64, 36), interpolation=cv2.INTER_AREA).astype(np.uint8)).reshape(-1, 3)
-        chroma = np.hypot(lab[:, 1], lab[:, 2])
-        cast = float(np.hypot(np.median(lab[:, 1]), np.median(lab[:, 2])))
-        # An infrared picture has no chroma anywhere; a grey street on a grey day always has some.
-        return cls(
-            dark=float(np.median(lab[:, 0])) < 0.27,
-            colourless=float(np.percentile(chroma, 98)) < 0.025,
-            tinted=cast > 0.09 and float(chroma.std()) < 0.045,
+        lab = oklab(np.asarray(cv2.resize(image, (64, 36), interpolation=cv2.INTER_AREA), dtype=np.uint8)).reshape(
+            -1, 3
         )
+        light, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
+        overall = float(np.hypot(np.median(lab[:, 1]), np.median(lab[:, 2])))
+        greyish = lab[(chroma < 0.06) & (light > 0.2)]
+        enough = len(greyish) >= 0.25 * len(lab)
+        cast = (float(np.median(greyish[:, 1])), float(np.median(greyish[:, 2]))) if enough else (0.0, 0.0)
+        return cls(
+            dark=float(np.median(light)) < 0.25,
+            # An infrared picture has no chroma anywhere; asphalt on a grey day has a little.
+            colourless=float(np.percentile(chroma, 98)) < 0.006,
+            # A sodium lamp turns everything into one hue.
+            tinted=overall > 0.09 and float(chroma.std()) < 0.045,
+            cast=cast,
+            gain=min(1.15, max(1.0, 0.85 / max(0.1, float(np.percentile(light, 98))))),
+        )
+
+    def corrected(self, lab: Lab) -> Lab:
+        """OKLab pixels (N×3) as in neutral light of ordinary strength. Only greys are made lighter: it is black, grey and
+        white that are told apart by lightness alone, and a bright red must not become pink."""
+        neutral = np.asarray(lab - np.array([0.0, *self.cast], np.float32), np.float32)
+        grey = np.hypot(neutral[:, 1], neutral[:, 2]) < 0.05
+        neutral[grey, 0] *= self.gain
+        return neutral
 
 
 def _hue_names() -> npt.NDArray[np.intp]:
@@ -153,7 +174,7 @@ class ColourVotes:
             pixels = _part_pixels(image, box, part)
             if pixels is None:
                 continue
-            names = name_pixels(oklab(pixels).reshape(-1, 3))
+            names = name_pixels(light.corrected(oklab(pixels).reshape(-1, 3)))
             counted = np.bincount(names, minlength=len(COLOURS)) / names.size
             self.votes[part] = self.votes.get(part, np.zeros(len(COLOURS))) + weight * counted
             self.pictures += 1

@@ -1,6 +1,6 @@
 """The motion gate: decides cheaply which frames are worth a detector.
 
-Works on a small grey picture (about 0.3 ms a frame). Keeps a running background and, per pixel, how much it usually
+Works on a small grey picture (about a millisecond a frame). Keeps a running background and, per pixel, how much it usually
 flickers (leaves, rain, noise). A frame *moves* when a connected patch differs by more than that. When most of the
 picture changes at once (a cloud, a lamp, the camera's exposure), that is light: the background is taken anew and nothing opens.
 """
@@ -22,6 +22,7 @@ class MotionLimits:
 
     width: int = 256
     min_level: float = 14.0
+    fresh_level: float = 8.0
     flicker_factor: float = 4.0
     min_patch: float = 0.0008
     sudden_patch: float = 0.01
@@ -57,6 +58,7 @@ class MotionGate:
         self._background: Floats | None = None
         self._flicker: Floats | None = None
         self._before: Mask | None = None
+        self._grey_before: Floats | None = None
         self._seen = 0
         self._last_at = 0.0
         self._open_until = 0.0
@@ -70,9 +72,10 @@ class MotionGate:
         elapsed = min(max(at_s - self._last_at, 0.02), 2.0)
         self._last_at, self._seen = at_s, self._seen + 1
         mask, light = self._difference(grey)
-        moving = not light and self._patch(mask)
-        self._learn(grey, mask, elapsed, light)
-        self._before = mask
+        fresh = self._fresh(grey, mask)
+        moving = not light and self._patch(mask, fresh)
+        self._learn(grey, mask, fresh, elapsed, light)
+        self._before, self._grey_before = mask, grey
         if moving:
             self._open_until = at_s + self._limits.hold_s
         open_now = moving or tracking or at_s < self._open_until or self._seen <= self._limits.warm_up_frames
@@ -91,6 +94,7 @@ class MotionGate:
         self._background = grey.copy()
         self._flicker = np.full_like(grey, 3.0)
         self._before = None
+        self._grey_before = grey
         self._seen = 0
         self._last_at = at_s
         self._open_until = 0.0
@@ -102,38 +106,54 @@ class MotionGate:
         limits = self._limits
         signed = grey - self._background
         # The median takes out a change of exposure that touches every pixel alike.
-        drift = float(np.median(signed))
+        drift = float(np.median(signed[::3, ::3]))
         level = np.maximum(limits.min_level, limits.flicker_factor * self._flicker)
         mask = (np.abs(signed - drift) > level).astype(np.uint8) * 255
         mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), dtype=np.uint8)
         changed = float(mask.mean()) / 255.0
         return mask, changed > limits.light_share or abs(drift) > 3 * limits.min_level
 
-    def _patch(self, mask: Mask) -> bool:
-        """A patch is large enough, or is there for the second frame running (a drop of rain is not)."""
-        limits = self._limits
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(mask, np.ones((5, 5), np.uint8)))
-        near = None if self._before is None else cv2.dilate(self._before, np.ones((15, 15), np.uint8))
-        for label in range(1, count):
-            area = float((mask[labels == label] > 0).sum()) / mask.size
-            if area >= limits.sudden_patch:
-                return True
-            left, top, wide, high = (int(v) for v in stats[label][:4])
-            if area >= limits.min_patch and near is not None and near[top : top + high, left : left + wide].any():
-                return True
-        return False
+    def _fresh(self, grey: Floats, mask: Mask) -> Mask:
+        """Of what differs from the background, what also differs from the frame before: a patch that just stays
+        (something put down or taken away, a shadow that has moved on) is no motion."""
+        assert self._grey_before is not None
+        signed = grey - self._grey_before
+        changed = np.abs(signed - float(np.median(signed[::3, ::3]))) > self._limits.fresh_level
+        return np.where(changed, mask, 0).astype(np.uint8)
 
-    def _learn(self, grey: Floats, mask: Mask, elapsed: float, light: bool) -> None:
+    def _patch(self, mask: Mask, fresh: Mask) -> bool:
+        """A patch in motion is large enough, or is there for the second frame running (a drop of rain is not)."""
+        limits = self._limits
+        count, labels = cv2.connectedComponents(cv2.dilate(mask, np.ones((5, 5), np.uint8)))
+        if count <= 1:
+            return False
+        areas = np.bincount(labels[mask > 0], minlength=count) / mask.size
+        moves = np.bincount(labels[fresh > 0], minlength=count) / mask.size >= np.maximum(
+            areas * 0.04, limits.min_patch / 2
+        )
+        if bool((moves & (areas >= limits.sudden_patch))[1:].any()):
+            return True
+        if self._before is None:
+            return False
+        near = cv2.dilate(self._before, np.ones((15, 15), np.uint8))
+        stays = np.bincount(labels[near > 0], minlength=count) > 0
+        return bool((moves & stays & (areas >= limits.min_patch))[1:].any())
+
+    def _learn(self, grey: Floats, mask: Mask, fresh: Mask, elapsed: float, light: bool) -> None:
         assert self._background is not None
         assert self._flicker is not None
+        assert self._grey_before is not None
         rate = 0.5 if light else min(0.5, elapsed / self._limits.background_s)
         if self._seen <= 3:
             rate = max(rate, 0.3)
-        # What moves is learnt ten times more slowly: someone who waits does not fade into the wall at once.
-        rates = np.where(mask > 0, rate if light else rate * 0.1, rate).astype(np.float32)
-        deviation = np.abs(grey - self._background)
+        # Where something moves just now, the background is learnt ten times more slowly: it shall not soak up passers-by.
+        moving = cv2.dilate(fresh, np.ones((9, 9), np.uint8)) > 0
+        # What differs but has come to rest is learnt faster: it is scenery now, and its shape must not mark others as new.
+        rates = np.where(moving, rate if light else rate * 0.1, np.where(mask > 0, rate * 3, rate)).astype(np.float32)
+        np.minimum(rates, 0.5, out=rates)
+        # Flicker is change from frame to frame; measured against the background, a shadow that stays would count as noise.
+        signed = grey - self._grey_before
+        deviation = np.abs(signed - float(np.median(signed[::3, ::3])))
         self._background += rates * (grey - self._background)
         calm = np.minimum(deviation, 30.0)
         self._flicker += np.minimum(rates * 2, 0.5) * (calm - self._flicker)
-        if light:
-            np.minimum(self._flicker, 6.0, out=self._flicker)

@@ -4,7 +4,6 @@ Takes the network's own output and leaves the suppression of doubles to `boxes.d
 torchvision's compiled operators, which not every torch build has beside it.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from edge_agent.analytics.boxes import Floats
 from edge_agent.analytics.ultralytics_env import be_quiet
+from edge_agent.analytics.weights import default_cache_dir
 from edge_agent.errors import AgentError
 from models.detectors.registry import OutputLayout
 
@@ -20,7 +20,7 @@ class UltralyticsRuntime:
     """A fused network on the CPU, loaded in safe mode."""
 
     def __init__(self, path: Path, layout: OutputLayout, threads: int = 1) -> None:
-        be_quiet(Path(tempfile.gettempdir()) / "qianshao-ultralytics")
+        be_quiet(default_cache_dir() / "ultralytics")
         import torch
         from ultralytics.models import YOLO
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
+import cv2
 import structlog
 
 from edge_agent.analytics.detector import Detector
@@ -129,6 +130,7 @@ class Analyst:
 
     def start(self) -> None:
         """Starts the worker thread. Once."""
+        cv2.setNumThreads(1)  # the recorder and the other cameras need the cores too
         self._thread = threading.Thread(target=self._work, name="analyst", daemon=True)
         self._thread.start()
 

@@ -22,7 +22,7 @@ def quiet_environment(folder: Path) -> dict[str, str]:
 
 
 def be_quiet(folder: Path) -> None:
-    """Sets the variables in this process and switches its reporting off. Needs the extra `ml`.
+    """Sets the variables in this process and switches its reporting off. Needs the extra `ml`. `folder` must stay.
 
     Raises:
         AgentError: `detector.runtime_missing` without ultralytics; `detector.runtime_unsafe` when somebody imported it

@@ -115,7 +115,12 @@ class CameraWatch:
 
     def _follow(self, image: Image, at_s: float, view: MotionView, seen: Seen) -> None:
         light = Light.of(image)
-        step = self._tracker.step(self._scenery.remove_from(seen.detections), at_s, self.wish.min_score)
+        not_scenery = self._scenery.remove_from(seen.detections)
+        step = self._tracker.step(not_scenery, at_s, self.wish.min_score)
+        taken = {id(detection) for _, detection in step.seen}
+        for detection in not_scenery:
+            if id(detection) not in taken and view.share_in(detection.box) < 0.02:
+                self._scenery.doubt(detection)
         for track, detection in step.seen:
             if view.share_in(detection.box) >= self._limits.foreground_share:
                 track.foreground_hits += 1

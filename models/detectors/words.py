@@ -4,6 +4,7 @@ Second line only: the closed lists in `registry` already leave no room for such 
 """
 
 import re
+from itertools import pairwise
 
 _STEMS = (
     # who someone is
@@ -39,7 +40,7 @@ def denied_word(text: str) -> str | None:
     # camelCase, dots, dashes and underscores are all ways of writing a space
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     words: list[str] = re.findall(r"[a-z0-9]+", spaced.lower())
-    for word in words:
+    for word in [*words, *(first + second for first, second in pairwise(words) if first == "re")]:
         if word in _WHOLE_WORDS or word.rstrip("0123456789") in _WHOLE_WORDS:
             return word
     joined = _FALSE_FRIENDS.sub("", "".join(words))
