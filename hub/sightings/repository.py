@@ -16,13 +16,20 @@ _NEAR = timedelta(days=1)  # revisions of one sighting may move its start by les
 
 
 async def missing_partitions(tx: Connection, days: list[date]) -> list[date]:
-    """Those of `days` that have no partition yet."""
+    """Those of `days` that have no partition yet.
+
+    Read from the catalogue's tables: `to_regclass` may answer from a cache that does not know yet what another
+    session has just committed.
+    """
     rows = await tx.execute(
-        text("select name from unnest(cast(:names as text[])) as n(name) where to_regclass(n.name) is null"),
+        text(
+            "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+            " where i.inhparent = cast('sightings' as regclass) and c.relname = any(cast(:names as text[]))"
+        ),
         {"names": [partition_name(day) for day in days]},
     )
-    missing = {row.name for row in rows}
-    return [day for day in days if partition_name(day) in missing]
+    there = {row.relname for row in rows}
+    return [day for day in days if partition_name(day) not in there]
 
 
 async def lock_partitions(tx: Connection) -> None:
