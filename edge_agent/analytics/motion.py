@@ -26,6 +26,7 @@ class MotionLimits:
     flicker_factor: float = 4.0
     min_patch: float = 0.0008
     sudden_patch: float = 0.01
+    weather_patches: int = 12
     light_share: float = 0.55
     background_s: float = 12.0
     hold_s: float = 3.0
@@ -135,9 +136,12 @@ class MotionGate:
             return True
         if self._before is None:
             return False
+        # Many small patches all over are weather: then only larger ones count.
+        small = int(((areas > 0) & (areas < limits.sudden_patch))[1:].sum())
+        least = limits.min_patch * (4 if small > limits.weather_patches else 1)
         near = cv2.dilate(self._before, np.ones((15, 15), np.uint8))
         stays = np.bincount(labels[near > 0], minlength=count) > 0
-        return bool((moves & stays & (areas >= limits.min_patch))[1:].any())
+        return bool((moves & stays & (areas >= least))[1:].any())
 
     def _learn(self, grey: Floats, mask: Mask, fresh: Mask, elapsed: float, light: bool) -> None:
         assert self._background is not None

@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -145,7 +144,7 @@ class Manifest(_Strict):
             raise ValueError("more than one class index is a person or a face")
         return self
 
-    @cached_property
+    @property
     def hashes(self) -> frozenset[str]:
         """Every SHA-256 this model may have."""
         return frozenset(source.sha256 for source in self.sources)
