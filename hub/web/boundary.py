@@ -8,6 +8,7 @@ import secrets
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.web.problem import problem
@@ -86,18 +87,11 @@ class Boundary:
                     await problem(413, "request.too_large", request_id=request_id)(scope, receive, send_with_headers)
                     return
                 await self._app(scope, limited, send_with_headers)
-            except _TooLargeError:
-                if not started:
-                    await problem(413, "request.too_large", request_id=request_id)(scope, receive, send_with_headers)
             except Exception:  # the named boundary: whatever is left becomes one log line and a 500
                 log.exception("request_failed", method=scope["method"], path=scope["path"])
                 if started:
                     raise  # half an answer is out: the server must cut the connection, not end it as if whole
                 await problem(500, "internal", request_id=request_id)(scope, receive, send_with_headers)
-
-
-class _TooLargeError(Exception):
-    """A body went over the limit while it was read."""
 
 
 def _request_id(headers: Headers) -> str:
@@ -118,7 +112,7 @@ def _limited(scope: Scope, receive: Receive) -> Receive | None:
         if message["type"] == "http.request":
             total += len(message.get("body", b""))
             if total > MAX_BODY_BYTES:
-                raise _TooLargeError
+                raise HTTPException(413)  # the one kind FastAPI lets pass while it reads a body
         return message
 
     return counted
