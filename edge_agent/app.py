@@ -109,7 +109,7 @@ class Agent:
         )
         transfer = Transfer(Pace(settings.upload_bytes_per_s))
         self._uploader = Uploader(self.spool, self._gate, self._hub, transfer, settings.upload_concurrency)
-        self._reporter = Reporter(
+        self.reporter = Reporter(
             self.spool,
             self._gate,
             self._inventory,
@@ -122,12 +122,12 @@ class Agent:
             take_desired=self._take_desired,
             take_receipts=self._uploader.take_receipts,
             command=self._command,
-            presence=self._reporter.presence,
+            presence=self.reporter.presence,
             keep_credentials=self._keep_credentials,
             connected=self._uploader.retry_now,
         )
         self._uplink = Uplink(self.spool, self._gate, self._hub, self._connect, identity.messaging, handlers)
-        self._reporter.uplink = self._uplink
+        self.reporter.uplink = self._uplink
 
     def stop(self) -> None:
         """Asks `run` to end. From the event loop (a signal handler)."""
@@ -135,7 +135,7 @@ class Agent:
 
     async def run(self, more: tuple[Worker, ...] = ()) -> None:
         """Works until `stop`; then ends everything within five seconds. `more`: further workers of the caller."""
-        self._reporter.restarts = lambda: dict(self._supervisor.restarts)
+        self.reporter.restarts = lambda: dict(self._supervisor.restarts)
         stop_metrics = self._serve_metrics()
         try:
             await self._recover()
@@ -284,7 +284,7 @@ class Agent:
             thread.close(0.0)
         self._analyst = Analyst(detector, self.on_sighting, self.on_event, self._inventory.clock_of)
         self._analyst.start()
-        self._reporter.analytics_code = ""
+        self.reporter.analytics_code = ""
         self._dirty.set()
         log.info("analytics.ready", detector=detector.name.name)
         await asyncio.Event().wait()
@@ -301,7 +301,7 @@ class Agent:
                     settings.detector_threads,
                 )
             except AgentError as error:
-                self._reporter.analytics_code = error.code
+                self.reporter.analytics_code = error.code
                 log.warning("analytics.unavailable", code=error.code, detail=error.detail)
             await asyncio.sleep(DETECTOR_RETRY_S)
 
@@ -316,12 +316,12 @@ class Agent:
 
     async def _write_status(self) -> None:
         while True:
-            await self._reporter.write_status()
+            await self.reporter.write_status()
             await asyncio.sleep(STATUS_EVERY_S)
 
     def _serve_metrics(self) -> Callable[[], None]:
         if self._settings.metrics_port is None:
             return lambda: None
-        port, stop = serve_metrics(self._settings.metrics_port, self._reporter.samples)
+        port, stop = serve_metrics(self._settings.metrics_port, self.reporter.samples)
         log.info("metrics.serving", port=port)
         return stop
