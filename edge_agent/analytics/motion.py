@@ -26,7 +26,7 @@ class MotionLimits:
     flicker_factor: float = 4.0
     min_patch: float = 0.0008
     sudden_patch: float = 0.01
-    weather_patches: int = 12
+    weather_patches: int = 6
     light_share: float = 0.55
     background_s: float = 12.0
     hold_s: float = 3.0
