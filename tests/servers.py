@@ -7,7 +7,7 @@ async with test_servers(folder) as servers:            # once per session, some 
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from hub.kit.clock import Clock, utc_now
 from hub.kit.tokens import TokenSigner
 from hub.messages.nats import NatsBus
 from hub.storage.minio import MinioStore
+from hub.storage.port import Bucket
 
 TEMPLATE = "qianshao_template"
 
@@ -88,6 +89,12 @@ def store_of(servers: TestServers, bucket_prefix: str) -> MinioStore:
     return MinioStore(servers.s3_endpoint, secret.s3_access_key, secret.s3_secret_key, bucket_prefix=bucket_prefix)
 
 
+async def drop_buckets(store: MinioStore) -> None:
+    """Removes a test's buckets with all that is in them (SeaweedFS allows it), so that a session does not fill up."""
+    for bucket in Bucket:
+        await asyncio.to_thread(store._client.remove_bucket, store.bucket_name(bucket))
+
+
 async def bus_of(servers: TestServers) -> NatsBus:
     """A bus on the session's NATS server, its stream emptied."""
     bus = await NatsBus.connect(servers.nats_urls, servers.stack.secrets.account_key)
@@ -117,5 +124,15 @@ async def context_on(servers: TestServers, database_url: str, clock: Clock = utc
         )
     finally:
         await bus.close()
+        await drop_buckets(store)
         await store.close()
         await database.close()
+
+
+async def wait_until(holds: Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
+    """Asks again and again until `holds()`; fails when the time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    while not await holds():
+        assert loop.time() < deadline, f"did not come true within {within_s} s"
+        await asyncio.sleep(0.05)

@@ -59,6 +59,8 @@ def configure(folder: Path, access_key: str, secret_key: str, store_key: str) ->
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     _write_private(folder / "s3.json", json.dumps({"identities": [identity]}))
+    # A bucket begins with one volume file, not with seven.
+    _write_private(folder / "master.toml", "[master.volume_growth]\ncopy_1 = 1\n")
     sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
     _write_private(folder / "security.toml", "".join(f'[{name}]\nkey = "{store_key}"\n' for name in sections))
 
@@ -80,7 +82,8 @@ def child(folder: Path, ports: dict[str, int], log_path: Path) -> ChildSpec:
         "-master.volumeSizeLimitMB=1024",
         f"-volume.port={ports['volume']}",
         f"-volume.port.grpc={ports['volume_grpc']}",
-        "-volume.max=0",  # as many as the disk holds
+        # Slots, not room: a volume file grows as it is written, and the last percent of the disk is never used.
+        "-volume.max=2000",
         "-volume.preStopSeconds=0",
         "-filer",
         f"-filer.port={ports['filer']}",

@@ -235,6 +235,16 @@ class NatsBus:
                 finally:
                     next_one.cancel()
 
+    async def waiting(self) -> int:
+        """How many uplink messages are stored and not yet taken for good."""
+        with _mapped():
+            return int((await self._client.jetstream().stream_info(STREAM)).state.messages)
+
+    async def inject(self, subject: str, body: bytes) -> None:
+        """Stores a message on a subject of the uplink as the hub itself (to take a message again, and for tests)."""
+        with _mapped():
+            await self._client.jetstream().publish(subject, body)
+
     async def purge(self) -> None:
         """Empties the uplink stream (for tests and for starting over)."""
         with _mapped():

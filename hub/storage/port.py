@@ -78,7 +78,8 @@ class ObjectStore(Protocol):
         """Drops an upload and its parts; none there is no error."""
 
     async def open_uploads(self, bucket: Bucket, older_than: timedelta) -> Sequence[tuple[str, str]]:
-        """Key and id of uploads begun longer ago than `older_than` and never ended."""
+        """Key and id of uploads begun longer ago than `older_than` and never ended. A server that sweeps them by itself
+        (MinIO, after a day) may name none."""
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless the store answers."""
