@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from uuid import UUID
 
-import nats
 import nats.errors
 import nats.js.errors
 import structlog
@@ -35,6 +34,7 @@ DEDUPE_WINDOW_S = 600
 STREAM_MAX_BYTES = 8 * 1024**3
 ACK_WAIT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+OPEN_TIMEOUT_S = 8.0
 FETCH_TIMEOUT_S = 5.0
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 60.0
@@ -87,13 +87,15 @@ class NatsBus:
 
         async def closed() -> None:
             self._connected.clear()
-            self._lost.set()
+            gone.set()
 
         async def error(error: Exception) -> None:
             log.debug("messages_error", error=str(error))
 
-        self._lost = asyncio.Event()
-        self._client = await nats.connect(
+        gone = asyncio.Event()
+        client = Client()
+        # Told to reconnect for ever, the client also connects for ever: the first time has an end.
+        connecting = client.connect(
             servers=self._urls,
             name="qianshao-hub",
             user_jwt_cb=lambda: mint_hub_jwt(self._account_key, key.public_raw).encode(),
@@ -109,6 +111,12 @@ class NatsBus:
             closed_cb=closed,
             error_cb=error,
         )
+        try:
+            await asyncio.wait_for(connecting, OPEN_TIMEOUT_S)
+        except BaseException:  # cancelled or failed: its tasks must not stay behind; the error goes on
+            await client.close()
+            raise
+        self._client, self._lost = client, gone
         self._connected.set()
 
     async def _own(self) -> None:
