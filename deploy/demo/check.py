@@ -47,7 +47,10 @@ def check(url: str, accounts: dict[str, str], cameras: list[dict[str, Any]], wor
 
 
 def _span(began_at: datetime) -> dict[str, str]:
-    return {"from_at": (began_at - timedelta(minutes=2)).isoformat(), "to_at": "2100-01-01T00:00:00Z"}
+    return {
+        "from_at": (began_at - timedelta(minutes=2)).isoformat(),
+        "to_at": (began_at + timedelta(hours=1)).isoformat(),
+    }
 
 
 def _watch_sightings(hub: HubClient, began_at: datetime, work_s: float) -> list[float]:

@@ -144,12 +144,13 @@ def adopt(children: Processes, hub: HubClient, cameras: list[dict[str, Any]]) ->
     for camera in found():
         if camera["adopted"]:
             continue
-        place = wanted[camera["address"]]
+        source = wanted[camera["address"]]
+        place = source["place"]
         hub.ask(
             "POST",
             f"/cameras/{camera['id']}/adoption",
             {
-                "name": place["name"],
+                "name": source["name"],
                 "village": "云上村",
                 "position": {"lon": place["lon"], "lat": place["lat"]},
                 "heading_deg": place["heading_deg"],
