@@ -1,13 +1,19 @@
 """What agents send is kept once, in any order, or refused with an alarm and a receipt."""
 
 import asyncio
+import base64
 import hashlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
+import nats
 import pytest
+from nats.js import JetStreamContext
 from sqlalchemy import text
 
 from hub.cameras.changes import Wish
@@ -19,6 +25,7 @@ from hub.ingest.model import Refused
 from hub.ingest.service import answer_desired, answer_receipts, handle_uplink
 from hub.ingest.verification import verify_clip, verify_forgotten
 from hub.kit.ids import new_id
+from hub.messages.credentials import mint_user_jwt
 from hub.sightings.model import partition_day
 from hub.sightings.service import ensure_partitions
 from hub.storage.port import Bucket
@@ -27,7 +34,7 @@ from models.wire.agent_http import PART_BYTES, PartDone, UploadAsk, UploadComple
 from models.wire.base import Box
 from models.wire.downlink import DesiredState, Receipts, ReceiptsAsk
 from models.wire.seal import GENESIS
-from models.wire.uplink import CameraReport, GapSeen, MissingSpan, Presence, TrajectoryPoint
+from models.wire.uplink import CameraReport, GapSeen, MissingSpan, Presence, TrajectoryPoint, up_subject
 from tests.seeding import FULL_CONSENT, Twin, jpeg, seed_agent, seed_camera, seed_village
 
 DATA = b"a clip's bytes" * 1000
@@ -39,7 +46,9 @@ async def rows(context: Context, sql: str, **values: Any) -> list[dict[str, Any]
 
 
 async def alarms(context: Context) -> list[tuple[str, str]]:
-    return [(row["code"], row["severity"]) for row in await rows(context, "select code, severity from alarms order by at")]
+    return [
+        (row["code"], row["severity"]) for row in await rows(context, "select code, severity from alarms order by at")
+    ]
 
 
 async def clip_row(context: Context, clip_id: UUID) -> dict[str, Any]:
@@ -120,7 +129,9 @@ async def test_partitions_are_made_on_demand_and_by_many_at_once(context: Contex
     seen = [village.twin.see(context, village.cameras[0], start_at=start + timedelta(days=day)) for day in range(4)]
     await asyncio.gather(ahead(), *seen, ahead())
     assert len(await rows(context, "select id from sightings")) == 4
-    names = await rows(context, "select inhrelid::regclass::text as n from pg_inherits where inhparent = 'sightings'::regclass")
+    names = await rows(
+        context, "select inhrelid::regclass::text as n from pg_inherits where inhparent = 'sightings'::regclass"
+    )
     assert len(names) >= 4
     plan = await rows(context, "select indisvalid from pg_index i where i.indrelid = 'sightings'::regclass")
     assert all(row["indisvalid"] for row in plan)
@@ -173,7 +184,9 @@ async def test_an_unknown_camera_and_another_agents_camera_are_refused(context: 
     village = await seed_village(context, 1)
     stranger = await seed_agent(context, "陌生人")
     start = context.clock() - timedelta(minutes=1)
-    assert await refused(context, village.twin, village.twin.sighting(new_id(), start_at=start)) == "ingest.unknown_camera"
+    assert (
+        await refused(context, village.twin, village.twin.sighting(new_id(), start_at=start)) == "ingest.unknown_camera"
+    )
     theirs = stranger.sighting(village.cameras[0], start_at=start)
     assert await refused(context, stranger, theirs) == "ingest.wrong_agent"
     gap = GapSeen(
@@ -290,9 +303,7 @@ async def test_impossible_sightings_are_refused(context: Context, name: str) -> 
 async def test_a_sightings_id_cannot_be_taken_over_by_another_camera(context: Context) -> None:
     village = await seed_village(context, 2)
     seen = await village.twin.see(context, village.cameras[0])
-    thief = village.twin.sighting(
-        village.cameras[1], sighting_id=seen.sighting_id, start_at=seen.start_at, revision=9
-    )
+    thief = village.twin.sighting(village.cameras[1], sighting_id=seen.sighting_id, start_at=seen.start_at, revision=9)
     assert await refused(context, village.twin, thief) == "ingest.message_invalid"
     assert await rows(context, "select camera_id, revision from sightings") == [
         {"camera_id": village.cameras[0], "revision": 1}
@@ -430,8 +441,6 @@ async def test_an_upload_resumes_with_the_parts_that_arrived(context: Context) -
     ask = UploadAsk(clip_id=body.clip_id, size_bytes=len(data), sha256=body.sha256)
     plan = await uploads.plan_upload(context, twin.agent_id, ask)
     assert [(part.offset, part.size_bytes) for part in plan.parts] == [(0, PART_BYTES), (PART_BYTES, 8)]
-    import httpx
-
     async with httpx.AsyncClient(trust_env=False) as http:
         (await http.put(plan.parts[1].url, content=b"the rest")).raise_for_status()
     again = await uploads.plan_upload(context, twin.agent_id, ask)
@@ -557,8 +566,23 @@ async def test_classes_all_fit_the_table(context: Context) -> None:
     assert len(await rows(context, "select id from sightings")) == len(ObjectClass)
 
 
-async def test_the_worker_takes_messages_from_the_bus(context: Context) -> None:
-    """Through real NATS: an invalid message is ended, the valid one after it is kept."""
+@asynccontextmanager
+async def agents_connection(context: Context, twin: Twin) -> AsyncIterator[JetStreamContext]:
+    """NATS as the agent reaches it: by its own key and the credentials the hub mints."""
+    user_jwt, _ = mint_user_jwt(context.account_key, twin.key.public_raw, twin.agent_id, timedelta(minutes=5))
+    client = await nats.connect(
+        servers=context.nats_public_urls,
+        user_jwt_cb=user_jwt.encode,
+        signature_cb=lambda nonce: base64.b64encode(twin.key.sign(nonce.encode())),
+        inbox_prefix=f"_INBOX_{twin.agent_id}".encode(),
+    )
+    try:
+        yield client.jetstream()
+    finally:
+        await client.close()
+
+
+async def test_messages_come_through_the_bus_and_a_poisonous_one_does_not_come_back(context: Context) -> None:
     village = await seed_village(context, 1)
     taken: asyncio.Queue[str] = asyncio.Queue()
 
@@ -568,23 +592,19 @@ async def test_the_worker_takes_messages_from_the_bus(context: Context) -> None:
         finally:
             taken.put_nowait(type_)
 
-    import nats
-
-    from tests.nats_client import hub_connection
-
-    seen = village.twin.sighting(village.cameras[0], picture=jpeg("red"), start_at=context.clock() - timedelta(minutes=1))
-    async with hub_connection(context) as js:
-        subject = f"qs.up.{village.twin.agent_id}.sighting"
-        await js.publish(subject, b"nonsense")
-        await js.publish(subject, seen.model_dump_json().encode(), headers={"Nats-Msg-Id": str(seen.id)})
+    start = context.clock() - timedelta(minutes=1)
+    seen = village.twin.sighting(village.cameras[0], picture=jpeg("red"), start_at=start)
+    async with agents_connection(context, village.twin) as stream:
+        await stream.publish(up_subject(village.twin.agent_id, "gap"), b"nonsense")
         consuming = asyncio.create_task(context.bus.consume_uplink(take))
         try:
             async with asyncio.timeout(20):
-                await taken.get()
-                await taken.get()
+                assert await taken.get() == "gap"
+                await stream.publish(up_subject(village.twin.agent_id, "sighting"), seen.model_dump_json().encode())
+                assert await taken.get() == "sighting"
         finally:
             consuming.cancel()
             await asyncio.gather(consuming, return_exceptions=True)
+    assert taken.empty()
     assert len(await rows(context, "select id from sightings")) == 1
     assert await alarms(context) == [("ingest.message_invalid", "warning")]
-    del nats
