@@ -5,6 +5,7 @@ the uploader each take what is theirs. Nothing flows past the gate or around the
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from typing import Protocol
@@ -47,6 +48,7 @@ from models.wire.uplink import GapSeen, MissingSpan, SightingSeen
 SETTLE_EVERY_S = 0.5
 STATUS_EVERY_S = 2.0
 DETECTOR_RETRY_S = 600.0
+DETECTOR_WAIT_S = 5.0
 CLOSE_WITHIN_S = 4.0
 
 log = structlog.get_logger()
@@ -82,6 +84,7 @@ class Agent:
         self._key = key
         self._stop = asyncio.Event()
         self._dirty = asyncio.Event()
+        self._detector_tried = asyncio.Event()
         self._crew = Crew("agent")
         self._blocking = OwnThread("agent-blocking")
         self._analyst: Analyst | None = None
@@ -253,6 +256,9 @@ class Agent:
     # Cameras ----------------------------------------------------------------------------------------------
 
     async def _apply_when_dirty(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            # Whether frames are wanted is part of a camera's source: knowing it first spares each camera a restart.
+            await asyncio.wait_for(self._detector_tried.wait(), DETECTOR_WAIT_S)
         while True:
             await self._dirty.wait()
             self._dirty.clear()
@@ -285,6 +291,7 @@ class Agent:
         self._analyst = Analyst(detector, self.on_sighting, self.on_event, self._inventory.clock_of)
         self._analyst.start()
         self.reporter.analytics_code = ""
+        self._detector_tried.set()
         self._dirty.set()
         log.info("analytics.ready", detector=detector.name.name)
         await asyncio.Event().wait()
@@ -302,6 +309,7 @@ class Agent:
                 )
             except AgentError as error:
                 self.reporter.analytics_code = error.code
+                self._detector_tried.set()
                 log.warning("analytics.unavailable", code=error.code, detail=error.detail)
             await asyncio.sleep(DETECTOR_RETRY_S)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import platform
 import re
 import signal
@@ -216,6 +217,15 @@ def run(data: Data = None) -> None:
     with sole_owner(settings.data_dir):
         _announce(settings, identity)
         asyncio.run(_run(settings, identity))
+    end_now()
+
+
+def end_now() -> NoReturn:
+    """Ends the process without unwinding threads: all is closed and on disk, and one inside native code (a detector that
+    loads, a camera that does not answer) would abort the interpreter's own end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _announce(settings: Settings, identity: Identity) -> None:

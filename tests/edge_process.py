@@ -1,4 +1,4 @@
-"""The agent as a process of its own, as `qianshao-edge run` starts it, with one more worker: at each live camera something happens
+"""The agent as a process of its own, as `qianshao-edge run` starts it, and at each live camera something happens
 every few seconds (a sighting, then an event), so that a test does not hang on what a detector sees.
 
     python -m tests.edge_process DATA EVERY_S
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge_agent.analytics.port import EventClosed
 from edge_agent.app import Agent
+from edge_agent.cli import end_now
 from edge_agent.devices.adapter import OnvifProber
 from edge_agent.kit.clock import utc_now
 from edge_agent.kit.ids import new_id
@@ -58,3 +59,4 @@ if __name__ == "__main__":
     configure_logging("json")
     with sole_owner(Path(sys.argv[1])):
         asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2])))
+    end_now()

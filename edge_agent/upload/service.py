@@ -51,7 +51,7 @@ class Uploader:
         self._transfer = transfer
         self._concurrency = concurrency
         self._clock = clock
-        self._running: dict[UUID, tuple[UUID, asyncio.Task[None]]] = {}  # clip → its camera, its upload
+        self.running: dict[UUID, tuple[UUID, asyncio.Task[None]]] = {}  # clip → its camera, its upload
         self._retries: Retries[UUID] = Retries(first=0.5, most=60.0)
         self._files = OwnThread("upload-files")
         self.verified = 0
@@ -66,7 +66,7 @@ class Uploader:
                 await self._remind()
                 await asyncio.sleep(LOOK_EVERY_S)
         finally:
-            tasks = [task for _, task in self._running.values()]
+            tasks = [task for _, task in self.running.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -78,7 +78,7 @@ class Uploader:
 
     def stop_camera(self, camera_id: UUID) -> None:
         """Ends uploads of a camera at once. Their clips wait, parts already sent stay."""
-        for owner, task in self._running.values():
+        for owner, task in self.running.values():
             if owner == camera_id:
                 task.cancel()
 
@@ -88,22 +88,22 @@ class Uploader:
 
     def _stop_refused(self) -> None:
         allowed = self._gate.open_cameras()
-        for camera_id, _ in list(self._running.values()):
+        for camera_id, _ in list(self.running.values()):
             if camera_id not in allowed:
                 self.stop_camera(camera_id)
 
     async def _start_due(self) -> None:
-        if len(self._running) >= self._concurrency:
+        if len(self.running) >= self._concurrency:
             return
         waiting = await self._spool.run(clips.to_upload, self._gate.open_cameras(), 200)
-        due = [one for one in waiting if one.clip_id not in self._running and self._retries.due(one.clip_id)]
-        for clip in due[: self._concurrency - len(self._running)]:
+        due = [one for one in waiting if one.clip_id not in self.running and self._retries.due(one.clip_id)]
+        for clip in due[: self._concurrency - len(self.running)]:
             task = asyncio.create_task(self._upload(clip), name=f"upload.{clip.clip_id}")
-            self._running[clip.clip_id] = (clip.camera_id, task)
+            self.running[clip.clip_id] = (clip.camera_id, task)
             task.add_done_callback(partial(self._done, clip.clip_id))
 
     def _done(self, clip_id: UUID, task: "asyncio.Task[None]") -> None:
-        self._running.pop(clip_id, None)
+        self.running.pop(clip_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._retries.later(clip_id)
             log.error("upload.failed", clip_id=str(clip_id), kind=type(error).__name__, detail=str(error)[:300])
