@@ -68,9 +68,9 @@ class EventKeeper:
         return []
 
     def flush(self) -> list[EventClosed]:
-        """Closes what is open."""
+        """Closes what is open. A continuation in which nothing was seen any more is no event."""
         current, self._open = self._open, None
-        if current is None or (current.end_at <= current.start_at and not current.sightings):
+        if current is None or current.end_at <= current.start_at:
             return []
         return [
             EventClosed(current.clip_id, self._camera_id, current.start_at, current.end_at, tuple(current.sightings))
