@@ -61,6 +61,16 @@ class Processes:
         """What children inherit: no proxy stands between loopback servers."""
         return {**os.environ, MARK: self._mark, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
+    def pid(self, name: str) -> int:
+        """A running child's pid."""
+        return next(child.pid for known, child in self._running if known == name)
+
+    def forget(self, name: str) -> None:
+        """A child that was ended on purpose."""
+        for entry in [one for one in self._running if one[0] == name]:
+            entry[1].wait()
+            self._running.remove(entry)
+
     def log_path(self, name: str) -> Path:
         """Where a child's output goes."""
         return self._log_dir / f"{name}.log"
