@@ -10,7 +10,6 @@ Prints one JSON object as its last line.
 import argparse
 import asyncio
 import json
-import os
 import signal
 import statistics
 import sys
@@ -25,7 +24,6 @@ from tests.media.clips import encoded_clip
 WIDTH, HEIGHT, FPS, KBPS, GOP = 1280, 720, 25, 2000, 50
 VIEWER_PROCESSES = 2
 SETTLE_S = 3.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Child:
@@ -71,9 +69,9 @@ class Child:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far (proc(5): stat, fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    """Time the process's threads have run so far (proc(5), task/*/schedstat: nanoseconds; stat counts in ticks of 10 ms)."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 async def measure(relay: Child, url: str, viewers: int, seconds: float) -> dict[str, Any]:
