@@ -33,7 +33,7 @@ QUEUE = "hub"
 DEDUPE_WINDOW_S = 600
 STREAM_MAX_BYTES = 8 * 1024**3
 ACK_WAIT_S = 30.0
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5
 OPEN_TIMEOUT_S = 8.0
 FETCH_TIMEOUT_S = 5.0
 RETRY_FIRST_S = 0.5
@@ -103,7 +103,7 @@ class NatsBus:
             inbox_prefix=b"_INBOX_hub",
             connect_timeout=CONNECT_TIMEOUT_S,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.5,
+            reconnect_time_wait=1,
             ping_interval=20,
             max_outstanding_pings=2,
             disconnected_cb=lost,
