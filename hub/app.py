@@ -32,6 +32,7 @@ from hub.live.service import LiveHub
 from hub.web import problem
 from hub.web.boundary import Boundary
 from hub.web.page import page_router
+from hub.web.routes import faults
 
 API = "/api/v1"
 
@@ -82,6 +83,9 @@ def create_app(context: Context, *, live: LiveHub | None = None) -> FastAPI:
         app.include_router(router, prefix=API, responses=problem.RESPONSES)
     _serve_openapi(app)
     app.include_router(page_router())
+    # Deny by default: an app with a route that nobody guards does not start.
+    if found := faults(app):
+        raise RuntimeError("; ".join(found))
     return app
 
 

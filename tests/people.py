@@ -9,11 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from hub.agents import enrolment
 from hub.cameras import service as cameras
 from hub.context import Context
+from hub.identity import passwords
 from hub.identity import repository as identity_rows
 from hub.identity.accounts import create_account
 from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE
@@ -25,6 +27,9 @@ from hub.storage.port import Bucket
 from models.keys import SigningKey
 from models.wire.agent_http import EnrolAsk, enrol_bytes, make_request_token
 from models.wire.uplink import DeviceFound, StreamInfo
+
+# The same algorithm and code with the cheapest parameters: tests make hundreds of accounts.
+passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 32 + b"\xff\xd9"
 

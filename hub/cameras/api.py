@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime
 
 from hub.agents import service as agents
@@ -25,8 +25,9 @@ from hub.cameras.schemas import (
 from hub.context import Context, get_context
 from hub.db.engine import Connection
 from hub.errors import NotFound
-from hub.identity.guard import open_to, requires
+from hub.identity.guard import SESSION_COOKIE, open_to, requires
 from hub.identity.model import Permission, Principal
+from hub.identity.service import principal_of
 from hub.storage.port import Bucket
 
 router = APIRouter(tags=["cameras"])
@@ -207,11 +208,12 @@ async def open_camera_snapshot(
     dependencies=[Depends(open_to(Permission.MEDIA_TOKEN))],
 )
 async def read_camera_snapshot(
-    camera_id: UUID, context: Hub, token: Annotated[str, Query(max_length=2000)] = ""
+    camera_id: UUID, request: Request, context: Hub, token: Annotated[str, Query(max_length=2000)]
 ) -> Response:
-    """The still, for the holder of a token from `open_camera_snapshot`."""
+    """The still, for the person who asked for it by `open_camera_snapshot`."""
     async with context.db.transaction() as tx:
-        key = await looks.snapshot_key(tx, camera_id, token, context.signer)
+        who = await principal_of(tx, request.cookies.get(SESSION_COOKIE, ""), context.clock())
+        key = await looks.snapshot_key(tx, camera_id, token, who.user_id if who else None, context.signer)
     data = await context.store.get(Bucket.PICTURES, key)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 

@@ -91,14 +91,18 @@ def _denied(camera: Camera, now: datetime) -> str:
     return code if code in {"consent.missing", "consent.paused", "consent.expired"} else ""
 
 
-async def snapshot_key(tx: Connection, camera_id: UUID, token: str, signer: TokenSigner) -> str:
-    """The object of the still that `token` opens.
+async def snapshot_key(tx: Connection, camera_id: UUID, token: str, user_id: UUID | None, signer: TokenSigner) -> str:
+    """The object of the still that `token` opens for the person it was made for, in that person's session.
 
     Raises:
-        Forbidden: `token.invalid` (also: for another camera), `token.expired`. NotFound: `camera.no_snapshot`.
+        Forbidden: `token.invalid` (also: for another camera), `token.expired`, `token.other_user`.
+        NotFound: `camera.no_snapshot`.
     """
-    if signer.check(SNAPSHOT_USE, token).get("camera") != str(camera_id):
+    claims = signer.check(SNAPSHOT_USE, token)
+    if claims.get("camera") != str(camera_id):
         raise Forbidden("token.invalid")
+    if user_id is None or claims.get("user") != str(user_id):
+        raise Forbidden("token.other_user")
     camera = await repository.camera(tx, camera_id)
     if camera is None or camera.snapshot_key is None:
         raise NotFound("camera.no_snapshot")

@@ -30,6 +30,15 @@ def served_routes(app: FastAPI) -> Iterator[ServedRoute]:
             yield ServedRoute(method, str(getattr(route, "path", "")), str(getattr(route, "name", "")), permissions)
 
 
+def faults(app: FastAPI) -> list[str]:
+    """Routes that do not declare exactly one permission, in words; empty when all is well."""
+    return [
+        f"{route.method} {route.path} declares {len(route.permissions)} permissions"
+        for route in served_routes(app)
+        if len(route.permissions) != 1
+    ]
+
+
 def _permissions(dependant: Dependant) -> Iterator[Permission]:
     declared = getattr(dependant.call, PERMISSION_ATTRIBUTE, None)
     if isinstance(declared, Permission):

@@ -372,15 +372,18 @@ async def test_a_still_is_seen_with_a_purpose_a_ledger_row_and_for_a_short_time(
             [camera_id],
             monitor.username,
         )
-        async with visitor(app) as page:
-            picture = await page.get(url)
-            assert (picture.content, picture.headers["content-type"]) == (JPEG, "image/jpeg")
-            assert "no-store" in picture.headers["cache-control"]
-            other = await page.get(url.replace(str(camera_id), str(uuid4())))
-            assert (other.status_code, other.json()["code"]) == (403, "token.invalid")
-            clock.move(minutes=2)
-            over = await page.get(url)
-            assert (over.status_code, over.json()["code"]) == (403, "token.expired")
+        picture = await monitor.client.get(url)
+        assert (picture.content, picture.headers["content-type"]) == (JPEG, "image/jpeg")
+        assert "no-store" in picture.headers["cache-control"]
+        async with visitor(app) as stranger:
+            for thief in (stranger, admin.client):
+                passed_on = await thief.get(url)
+                assert (passed_on.status_code, passed_on.json()["code"]) == (403, "token.other_user")
+        other = await monitor.client.get(url.replace(str(camera_id), str(uuid4())))
+        assert (other.status_code, other.json()["code"]) == (403, "token.invalid")
+        clock.move(minutes=2)
+        over = await monitor.client.get(url)
+        assert (over.status_code, over.json()["code"]) == (403, "token.expired")
 
 
 async def test_no_still_of_a_paused_camera(context: Context) -> None:
