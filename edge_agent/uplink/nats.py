@@ -8,7 +8,6 @@ import asyncio
 import base64
 from uuid import UUID
 
-import nats
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -72,11 +71,9 @@ class NatsLink:
             link = cls(client, agent_id, hear, ended)
             await client.subscribe(down_subject(agent_id, "*"), cb=link._heard)
             await client.flush(timeout=CONNECT_TIMEOUT_S)
-        except nats.errors.AuthorizationError as refused:
-            raise AgentError("uplink.refused") from refused
         except (TimeoutError, NatsError, OSError, ValueError) as trouble:
             await client.close()
-            raise AgentError("uplink.unavailable", type(trouble).__name__) from trouble
+            raise AgentError(_code(trouble), type(trouble).__name__) from trouble
         return link
 
     async def publish(self, type_: str, body: bytes, message_id: str) -> None:
@@ -121,3 +118,9 @@ class NatsLink:
                 await message.respond(answer)
             except (NatsError, OSError) as error:
                 log.info("uplink.answer_lost", kind=type(error).__name__)
+
+
+def _code(trouble: Exception) -> str:
+    """While connecting, the library hands the server's refusal on as words only."""
+    words = str(trouble).lower()
+    return "uplink.refused" if "authorization" in words or "authentication" in words else "uplink.unavailable"
