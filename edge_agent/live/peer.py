@@ -37,7 +37,7 @@ RTCP_EVERY_S = 1.0
 CLOCK_HZ = 90_000
 _HEADER = struct.Struct("!BBHLL")
 _NTP_EPOCH_S = 2_208_988_800
-_ANSWER_ERRORS = (ValueError, AssertionError, KeyError, IndexError, TypeError, AttributeError, StopIteration)
+_ANSWER_ERRORS = (ValueError, AssertionError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
 
 
 class HostConnection(Connection):

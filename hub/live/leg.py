@@ -155,7 +155,10 @@ class ViewerLeg:
                 places.append(cursor)
             cursor += 1
         taken = self._transmit(batch)
-        self._cursor = cursor if taken == len(batch) else places[taken]
+        if taken < len(batch):  # numbers that were not sent are given again
+            cursor = places[taken]
+            self._next_sequence = segment.first_sequence + cursor - segment.first_index
+        self._cursor = cursor
         if self._cursor <= newest:
             self._timer = self.clock.call_later(PACE_S, self._flush)
         else:

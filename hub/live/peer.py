@@ -66,7 +66,7 @@ _SDP_ERRORS = (
     IndexError,
     TypeError,
     AttributeError,
-    StopIteration,
+    RuntimeError,  # a StopIteration inside a coroutine
     OperationError,
     InvalidStateError,
     InvalidAccessError,
