@@ -16,6 +16,7 @@ from procrastinate import App, PsycopgConnector, RetryStrategy
 from sqlalchemy import text
 
 from hub.db.engine import Connection
+from hub.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -100,3 +101,5 @@ async def run(url: str, context: Any, jobs: Sequence[Job], concurrency: int = 2)
             update_heartbeat_interval=10.0,
             stalled_worker_timeout=STALLED_AFTER_S,
         )
+    # procrastinate stops without an error when its listener or heartbeat loses the database.
+    raise Unavailable("jobs.worker_stopped")
