@@ -5,6 +5,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -26,13 +27,13 @@ import hub.sightings.api
 import hub.web.basemap
 import hub.web.health
 from hub.context import Context
-from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE, open_to
+from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE, WITHOUT_SESSION, open_to
 from hub.identity.model import Permission
 from hub.live.service import LiveHub
 from hub.web import problem
 from hub.web.boundary import Boundary
 from hub.web.page import page_router
-from hub.web.routes import faults
+from hub.web.routes import faults, served_routes
 
 API = "/api/v1"
 
@@ -96,6 +97,7 @@ def _operation_id(route: APIRoute) -> str:
 
 def _serve_openapi(app: FastAPI) -> None:
     document: dict[str, Any] = {}
+    app.openapi = partial(openapi_document, app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
     @app.get(f"{API}/openapi.json", include_in_schema=False, dependencies=[Depends(open_to(Permission.PUBLIC))])
     async def show_openapi() -> JSONResponse:
@@ -116,4 +118,17 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         "csrf": {"type": "apiKey", "in": "header", "name": CSRF_HEADER},
     }
     document["security"] = [{"session": [], "csrf": []}]
+    _declare_permissions(app, document)
     return document
+
+
+def _declare_permissions(app: FastAPI, document: dict[str, Any]) -> None:
+    """Each operation says whom it is for: `x-permission`; those without a session say so, too."""
+    for route in served_routes(app):
+        operation = document["paths"].get(route.path, {}).get(route.method.lower())
+        if operation is None:
+            continue
+        (permission,) = route.permissions
+        operation["x-permission"] = permission.value
+        if permission in WITHOUT_SESSION:
+            operation["security"] = []

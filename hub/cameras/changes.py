@@ -21,6 +21,8 @@ from hub.ledger.model import Action
 from models.vocabulary import ConsentPurpose
 from models.wire.downlink import AnalyticsWish, Consent, DesiredState, Hours
 
+CAMERAS_PER_AGENT = 256  # what a desired state holds (models.wire.downlink.DesiredState)
+
 
 @dataclass(frozen=True)
 class Changed:
@@ -58,14 +60,17 @@ async def adopt(
     """Puts a candidate to work, with its owner's consent.
 
     Raises:
-        NotFound: `camera.not_found`. Conflict: `camera.adopted`, `agent.revoked`.
+        NotFound: `camera.not_found`. Conflict: `camera.adopted`, `agent.revoked`, `agent.too_many_cameras`.
         Invalid: `camera.position_invalid`, `consent.hours_invalid`, `consent.expires_past`.
     """
     camera = await _locked(tx, camera_id)
     if camera.adopted_at is not None:
         raise Conflict("camera.adopted")
-    if (await agents.agent(tx, camera.agent_id)).revoked_at is not None:
+    agent = await agents.agent(tx, camera.agent_id)
+    if agent.revoked_at is not None:
         raise Conflict("agent.revoked")
+    if agent.camera_count >= CAMERAS_PER_AGENT:
+        raise Conflict("agent.too_many_cameras")
     _check_position(position)
     camera = replace(
         camera,

@@ -25,6 +25,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 PERMISSION_ATTRIBUTE = "__qianshao_permission__"
 
+WITHOUT_SESSION = frozenset({Permission.PUBLIC, Permission.MEDIA_TOKEN, Permission.LIVE_TOKEN, Permission.AGENT})
+
 
 def requires(permission: Permission) -> Callable[..., Awaitable[Principal]]:
     """A dependency that lets in a signed-in person whose role grants `permission`, and answers who it is.
@@ -65,7 +67,7 @@ def _refusal(who: Principal, permission: Permission) -> str:
 
 def open_to(permission: Permission) -> Callable[[], Awaitable[None]]:
     """Declares a route without a session: `PUBLIC`, or one whose handler checks a token or an agent's signature itself."""
-    if permission not in {Permission.PUBLIC, Permission.MEDIA_TOKEN, Permission.LIVE_TOKEN, Permission.AGENT}:
+    if permission not in WITHOUT_SESSION:
         raise ValueError(f"{permission} needs a session: use requires()")
 
     async def declared() -> None:

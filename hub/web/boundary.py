@@ -5,8 +5,10 @@ Pure ASGI, so that streamed media pass through untouched.
 
 import re
 import secrets
+import time
 
 import structlog
+from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,6 +48,11 @@ SECURITY_HEADERS = {
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # the largest body is a list of 10,000 uploaded parts, about 1 MiB; files go to S3
 
+REQUEST_SECONDS = Histogram(
+    "qianshao_http_seconds", "Time to the first byte of an answer", ("method", "handler", "status")
+)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -67,11 +74,13 @@ class Boundary:
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
+        began = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                _count(scope, message["status"], time.perf_counter() - began)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 for name, value in self._headers.items():
@@ -92,6 +101,14 @@ class Boundary:
                 if started:
                     raise  # half an answer is out: the server must cut the connection, not end it as if whole
                 await problem(500, "internal", request_id=request_id)(scope, receive, send_with_headers)
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    # By handler, never by path: a path holds ids, and there would be a series for each.
+    endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+    REQUEST_SECONDS.labels(scope["method"] if scope["method"] in _METHODS else "other", endpoint, str(status)).observe(
+        seconds
+    )
 
 
 def _request_id(headers: Headers) -> str:

@@ -26,7 +26,7 @@ from hub.app import create_app
 from hub.cameras.looks import SNAPSHOT_USE
 from hub.clips.service import PLAY_USE
 from hub.context import Context
-from hub.identity.guard import CSRF_HEADER, open_to, requires
+from hub.identity.guard import CSRF_HEADER, WITHOUT_SESSION, open_to, requires
 from hub.identity.model import FOOTAGE, GRANTED, Permission, Principal, Role
 from hub.ingest.service import handle_uplink
 from hub.live.gate import DatabaseGate
@@ -48,7 +48,6 @@ from tests.seeding import Village, jpeg, seed_village
 # Routes anybody may call: each is here on purpose.
 PUBLIC = {"sign_in", "enrol_agent", "show_health", "show_metrics", "show_openapi", "page"}
 
-_OPEN = {Permission.PUBLIC, Permission.MEDIA_TOKEN, Permission.LIVE_TOKEN, Permission.AGENT}
 TOKEN_USES = {PLAY_USE, PICTURE_USE, SNAPSHOT_USE, WHEP_USE, WHIP_USE}
 
 
@@ -59,7 +58,7 @@ def routes_of(app: FastAPI, *permissions: Permission) -> list[ServedRoute]:
 
 def guarded(app: FastAPI) -> list[ServedRoute]:
     """Routes that need a session."""
-    return [route for route in served_routes(app) if not set(route.permissions) & _OPEN]
+    return [route for route in served_routes(app) if not set(route.permissions) & WITHOUT_SESSION]
 
 
 def filled(path: str, **values: object) -> str:
@@ -127,7 +126,7 @@ def test_the_walk_finds_what_is_wrong_with_seeded_routes() -> None:
     ]
 
 
-@pytest.mark.parametrize("permission", sorted(set(Permission) - _OPEN))
+@pytest.mark.parametrize("permission", sorted(set(Permission) - WITHOUT_SESSION))
 def test_a_permission_that_needs_a_session_cannot_be_declared_open(permission: Permission) -> None:
     with pytest.raises(ValueError, match="needs a session"):
         open_to(permission)

@@ -124,15 +124,19 @@ async def test_health_and_metrics_answer_without_a_session(context: Context) -> 
     async with visitor(create_app(context)) as client:
         health = await client.get("health")
         assert health.json() == {"status": "ok", "parts": {"database": "ok", "storage": "ok", "messages": "ok"}}
+        await client.get("nothing/here")
         metrics = await client.get("metrics")
         assert metrics.status_code == 200
-        assert "# HELP" in metrics.text
+        assert 'qianshao_http_seconds_count{handler="show_health",method="GET",status="200"}' in metrics.text
+        assert "nothing" not in metrics.text
 
 
 async def test_openapi_is_complete_and_typed(context: Context) -> None:
     async with visitor(create_app(context)) as client:
         document = (await client.get("openapi.json")).json()
     operations = [(path, operation) for path, methods in document["paths"].items() for operation in methods.values()]
+    assert document["paths"]["/api/v1/search/sightings"]["get"]["x-permission"] == "footage.search"
+    assert document["paths"]["/api/v1/session"]["post"]["security"] == []
     ids = [operation["operationId"] for _, operation in operations]
     assert len(ids) == len(set(ids))
     for path, operation in operations:

@@ -6,15 +6,14 @@ from uuid import uuid4
 import pytest
 
 from hub.identity import passwords
+from hub.identity.guard import WITHOUT_SESSION
 from hub.identity.ledgering import draft
 from hub.identity.model import FOOTAGE, GRANTED, Permission, Principal, Purpose, PurposeKind, Role
 from hub.ledger.model import Action
 
-_OPEN = {Permission.PUBLIC, Permission.MEDIA_TOKEN, Permission.LIVE_TOKEN, Permission.AGENT}
-
 
 def test_every_permission_is_somebodys_and_no_role_holds_an_open_one() -> None:
-    assert set().union(*GRANTED.values()) == set(Permission) - _OPEN
+    assert set().union(*GRANTED.values()) == set(Permission) - WITHOUT_SESSION
 
 
 def test_residents_and_auditors_open_no_footage() -> None:
