@@ -16,12 +16,9 @@ from uuid import UUID
 
 import typer
 
-from edge_agent.app import Agent
-from edge_agent.devices.adapter import OnvifProber, discover_devices
 from edge_agent.errors import AgentError, HubRefused
 from edge_agent.kit.clock import utc_now
 from edge_agent.kit.lock import running_pid, sole_owner
-from edge_agent.live.publisher import LivePublisher
 from edge_agent.observability import configure_logging
 from edge_agent.reporting import STATUS_FILE, read_held
 from edge_agent.settings import Settings
@@ -196,6 +193,8 @@ def discover(
     as_json: AsJson = False,
 ) -> None:
     """Look for ONVIF cameras on this network."""
+    from edge_agent.devices.adapter import discover_devices
+
     found = discover_devices(timeout_s, [tidy_address(one) for one in addresses or []])
     if as_json:
         print(json.dumps(found))
@@ -238,6 +237,11 @@ def _announce(settings: Settings, identity: Identity) -> None:
 
 
 async def _run(settings: Settings, identity: Identity) -> None:
+    # Here, not above: PyAV, OpenVINO, aiortc and zeep take seconds to load, which `pause` and `status` should not.
+    from edge_agent.app import Agent
+    from edge_agent.devices.adapter import OnvifProber
+    from edge_agent.live.publisher import LivePublisher
+
     agent = Agent(settings, identity, load_key(settings.data_dir), OnvifProber(), LivePublisher)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -34,7 +34,7 @@ async def happen(agent: Agent, every_s: float) -> None:
         await asyncio.sleep(every_s)
         presence = await agent.reporter.presence()
         for camera in presence.cameras:
-            if camera.state is not CameraState.LIVE:
+            if camera.state not in (CameraState.LIVE, CameraState.PAUSED):
                 continue
             now = utc_now()
             event, seen_id = new_id(), new_id()

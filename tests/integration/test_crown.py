@@ -1,12 +1,7 @@
 """The crown test: record, cut the network, kill the agent, restart; everything arrives exactly once and the chain verifies.
 One flipped byte is refused and alarmed."""
 
-import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,68 +14,9 @@ from edge_agent.spool.store import Spool
 from hub.context import Context
 from models.keys import verify
 from models.wire.seal import GENESIS, Seal, seal_hash, signed_bytes
+from tests.edge_agent_cli import PASSWORD, adopted, agent_process, enrolled
 from tests.edge_house import House, house_on
 from tests.servers import TestServers, wait_until
-
-PASSWORD = "camera-password"
-
-
-async def cli(*args: str, stdin: str = "") -> str:
-    """Runs `qianshao-edge` and returns what it printed; fails loudly."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from edge_agent.cli import main; main()",
-        *args,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await child.communicate(stdin.encode())
-    assert child.returncode == 0, err.decode()
-    return out.decode()
-
-
-@asynccontextmanager
-async def agent_process(
-    data: Path, log: Path, every_s: float = 3.0, settings: dict[str, str] | None = None
-) -> AsyncIterator[Any]:
-    """The agent, until the end of the block (by SIGTERM, unless it was killed)."""
-    with log.open("ab") as to:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.edge_process",
-            str(data),
-            str(every_s),
-            stdout=to,
-            stderr=to,
-            env={**os.environ, "QIANSHAO_EDGE_DEVICE_EVERY_S": "5", **(settings or {})},
-        )
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(child.wait(), 6) == 0, "a clean stop within five seconds"
-
-
-async def enrolled(house: House, site: Site, data: Path) -> None:
-    await cli("enroll", "--hub", house.hub_url, "--code", await house.code(), "--data", str(data))
-    address = site.cameras[0].onvif_address
-    await cli(
-        "device", "add", address, "--username", "viewer", "--password-stdin", "--data", str(data), stdin=f"{PASSWORD}\n"
-    )
-
-
-async def adopted(house: House) -> str:
-    async def offered() -> bool:
-        return bool(await house.candidates())
-
-    await wait_until(offered, within_s=40)
-    camera_id = str((await house.candidates())[0]["id"])
-    await house.adopt(camera_id)
-    return camera_id
 
 
 def some_clips(house: House, camera_id: str, count: int, status: str) -> Callable[[], Awaitable[bool]]:
