@@ -119,8 +119,7 @@ async def _start(settings: Settings, supervisor: Supervisor, say: Say, run_dir: 
     password = await _first_account(settings)
     say("starting API and worker …")
     env = settings.environment()
-    await supervisor.start(_serve_child(settings, run_dir, env))
-    await supervisor.start(_worker_child(run_dir, env))
+    await supervisor.start_all(_serve_child(settings, run_dir, env), _worker_child(run_dir, env))
     return Running(public_url(settings), supervisor, password)
 
 

@@ -8,8 +8,8 @@ import asyncio
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import psycopg
@@ -57,38 +57,67 @@ def owner_of(data: Path) -> Owner:
     return Owner(entry.pw_uid, entry.pw_gid, search=bool(closed))
 
 
-def initialise(data: Path, password_file: Path, owner: Owner) -> None:
-    """Makes the cluster if there is none. Blocking; some seconds.
+def clear_half_made(data: Path) -> None:
+    """Removes what an initdb that was killed half way left: the mark of one under way is still beside it."""
+    if _making(data).exists():
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _making(data: Path) -> Path:
+    return data.with_name(data.name + ".making")
+
+
+async def initialise(data: Path, password: str, owner: Owner) -> None:
+    """Makes the cluster if there is none; some seconds.
 
     Raises:
         Unavailable: `embedded.initdb_failed` with what it said.
     """
-    if (data / "PG_VERSION").exists():
+    if is_made(data):
         return
-    if data.exists() and any(data.iterdir()):  # an initdb that was killed half way
-        subprocess.run(["rm", "-rf", "--", str(data)], check=True)  # noqa: S603, S607
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.chown(data, owner.uid, owner.gid)
+    _begin(data, owner)
     read_end, write_end = os.pipe()
-    os.write(write_end, password_file.read_bytes())  # the server's account may not read our secrets folder
+    os.write(write_end, password.encode())  # the server's account may not read our secrets folder
     os.close(write_end)
     options = ("--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", f"--username={USER}", "--data-checksums")
     argv = (str(binaries() / "initdb"), *options, f"--pwfile=/dev/fd/{read_end}", "-D", str(data))
     try:
-        done = subprocess.run(  # noqa: S603
-            launch_argv(argv, signal.SIGINT, owner),
+        process = await asyncio.create_subprocess_exec(
+            *launch_argv(argv, signal.SIGINT, owner),
             cwd=data,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=INIT_TIMEOUT_S,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
             pass_fds=(read_end,),
-            check=False,
         )
     finally:
         os.close(read_end)
-    if done.returncode != 0:
-        raise Unavailable("embedded.initdb_failed", done.stderr[-2000:])
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), INIT_TIMEOUT_S)
+    except TimeoutError:
+        raise Unavailable("embedded.initdb_failed", f"not done after {INIT_TIMEOUT_S} s") from None
+    finally:
+        if process.returncode is None:  # cancelled or too slow
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise Unavailable("embedded.initdb_failed", said.decode(errors="replace")[-2000:])
+    _done(data)
+
+
+def is_made(data: Path) -> bool:
+    """Whether there is a cluster."""
+    return (data / "PG_VERSION").exists()
+
+
+def _done(data: Path) -> None:
+    _making(data).unlink()
+
+
+def _begin(data: Path, owner: Owner) -> None:
+    _making(data).touch()
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chown(data, owner.uid, owner.gid)
 
 
 def child(data: Path, port: int, password: str, owner: Owner, log_path: Path) -> ChildSpec:
@@ -156,8 +185,3 @@ async def ensure_database(port: int, password: str, database: str = DATABASE) ->
         if await found.fetchone() is None:
             name = sql.Identifier(database)
             await connection.execute(sql.SQL("create database {}").format(name))
-
-
-async def prepare(data: Path, password_file: Path, owner: Owner) -> None:
-    """`initialise`, off the loop."""
-    await asyncio.to_thread(initialise, data, password_file, owner)

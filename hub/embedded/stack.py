@@ -105,19 +105,17 @@ async def _start(servers: Servers, supervisor: Supervisor, logs: Path) -> None:
     owner = postgres.owner_of(cluster)
     seaweed.configure(data / "objects", secrets.s3_access_key, secrets.s3_secret_key, secrets.store_key)
     config = nats.configure(data / "messages", servers.ports, secrets)
-    objects = asyncio.create_task(
-        supervisor.start(seaweed.child(data / "objects", servers.ports, logs / "objects.log"))
+    cluster_child = postgres.child(
+        cluster, servers.ports["postgres"], secrets.postgres_password, owner, logs / "postgres.log"
     )
-    try:
-        await postgres.prepare(cluster, secrets.folder / "postgres.password", owner)
-        database = postgres.child(
-            cluster, servers.ports["postgres"], secrets.postgres_password, owner, logs / "postgres.log"
-        )
-        await supervisor.start(database)
-        await postgres.ensure_database(servers.ports["postgres"], secrets.postgres_password)
-        await supervisor.start(nats.child(data / "messages", servers.ports, config, logs / "messages.log"))
-    finally:
-        await objects
+    await asyncio.to_thread(postgres.clear_half_made, cluster)
+    await postgres.initialise(cluster, secrets.postgres_password, owner)
+    await supervisor.start_all(
+        seaweed.child(data / "objects", servers.ports, logs / "objects.log"),
+        cluster_child,
+        nats.child(data / "messages", servers.ports, config, logs / "messages.log"),
+    )
+    await postgres.ensure_database(servers.ports["postgres"], secrets.postgres_password)
 
 
 @asynccontextmanager

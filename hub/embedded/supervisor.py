@@ -87,6 +87,16 @@ class Supervisor:
         log.info("child_ready", child=spec.name, pid=process.pid)
         child.keeper = asyncio.create_task(self._keep(child), name=f"keep {spec.name}")
 
+    async def start_all(self, *specs: ChildSpec) -> None:
+        """Starts children that do not need each other at the same time; if one fails, waiting for the others ends, too."""
+        starting = [asyncio.create_task(self.start(spec), name=f"start {spec.name}") for spec in specs]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+
     async def stop(self) -> None:
         """Ends every child, the last started first."""
         for child in reversed(list(self._children.values())):
