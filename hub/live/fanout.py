@@ -1,6 +1,6 @@
 """One upstream's packets to any number of viewers."""
 
-from hub.live.leg import Clockwork, Timer, ViewerLeg
+from hub.live.leg import Clockwork, LegCounters, Timer, ViewerLeg
 from hub.live.rtp import PacketStore
 
 GATHER_S = 0.004  # packets of one frame that come within this are sent to each viewer in one go
@@ -17,6 +17,7 @@ class Fanout:
         self.bytes = 0
         self.refused = 0
         self.last_packet_at: float | None = None  # monotonic seconds
+        self.gone = LegCounters()  # what legs that left had been sent
         self._clock = clock
         self._timer: Timer | None = None
 
@@ -54,7 +55,16 @@ class Fanout:
     def detach(self, leg: ViewerLeg) -> None:
         """A viewer is gone; idempotent."""
         leg.close()
-        self.legs.discard(leg)
+        if leg in self.legs:
+            self.legs.remove(leg)
+            self.gone.add(leg.counters)
+
+    def sent(self) -> LegCounters:
+        """What all viewers together were sent since the beginning."""
+        total = LegCounters()
+        for counters in (self.gone, *(leg.counters for leg in self.legs)):
+            total.add(counters)
+        return total
 
     def close(self) -> None:
         """Lets go of all viewers."""

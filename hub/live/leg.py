@@ -60,6 +60,14 @@ class LegCounters:
     retransmitted: int = 0
     resyncs: int = 0
 
+    def add(self, other: "LegCounters") -> None:
+        """Adds another's."""
+        self.packets += other.packets
+        self.bytes += other.bytes
+        self.dropped += other.dropped
+        self.retransmitted += other.retransmitted
+        self.resyncs += other.resyncs
+
 
 @dataclass(eq=False)
 class ViewerLeg:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge
 
+from hub.live.leg import LegCounters
 from hub.live.model import Upstream, UpstreamState
 
 SESSIONS_OPENED = Counter("qianshao_live_sessions_total", "View sessions opened")
@@ -33,3 +34,21 @@ def show(sessions: int, upstreams: Iterable[Upstream]) -> None:
         counts[upstream.state] += 1
     for state, count in counts.items():
         UPSTREAMS.labels(state.value).set(count)
+
+
+class Flow:
+    """Turns the running sums of one upstream into counters."""
+
+    def __init__(self) -> None:
+        self._packets = self._bytes = 0
+        self._sent = LegCounters()
+
+    def count(self, upstream: Upstream) -> None:
+        """Counts what is new since the last call."""
+        fanout, sent = upstream.fanout, upstream.fanout.sent()
+        PACKETS_IN.inc(fanout.packets - self._packets)
+        BYTES_IN.inc(fanout.bytes - self._bytes)
+        PACKETS_OUT.inc(sent.packets - self._sent.packets)
+        DROPPED.inc(sent.dropped - self._sent.dropped)
+        RETRANSMITTED.inc(sent.retransmitted - self._sent.retransmitted)
+        self._packets, self._bytes, self._sent = fanout.packets, fanout.bytes, sent

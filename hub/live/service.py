@@ -45,6 +45,7 @@ class LiveHub:
         self._upstreams: dict[tuple[UUID, StreamName], Upstream] = {}
         self._starting: dict[tuple[UUID, StreamName], asyncio.Task[None]] = {}
         self._ended: deque[tuple[UUID, str]] = deque(maxlen=_REMEMBERED)
+        self._flows: dict[Upstream, metrics.Flow] = {}
         self._unwritten: deque[tuple[ViewSession, int, str]] = deque(maxlen=_UNWRITTEN)
         self._background: set[asyncio.Task[None]] = set()
         self._attempts = Attempts(context, self.config, self._spawn)
@@ -317,6 +318,7 @@ class LiveHub:
             del self._upstreams[upstream.camera_id, upstream.stream]
         self._attempts.stop(upstream)
         upstream.fanout.close()
+        self._flows.pop(upstream, metrics.Flow()).count(upstream)
         self._drop_publisher(upstream)
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:
@@ -377,6 +379,7 @@ class LiveHub:
 
     def _sweep_upstream(self, upstream: Upstream, now: datetime) -> None:
         self._observe(upstream, now)
+        self._flows.setdefault(upstream, metrics.Flow()).count(upstream)
         config = self.config
         if not upstream.sessions:
             if (now - (upstream.empty_since or now)).total_seconds() >= config.linger_s:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from hub.context import Context
 from hub.live.model import LiveConfig
@@ -217,3 +218,36 @@ async def test_whep_delete_ends_the_session(house: LiveHouse) -> None:
     headers = {"Authorization": f"Bearer {session['token']}"}
     assert (await house.http.delete(house.url(session["whep_url"]), headers=headers)).status_code == 204
     await eventually(lambda: not house.live._sessions, "it is over", within_s=1)
+
+
+async def test_what_is_no_offer_is_refused_with_a_problem(house: LiveHouse) -> None:
+    session = await house.open()
+    pc, good = await viewer_offer(Received())
+    await pc.close()
+    for body, code in (
+        ("", "live.sdp_invalid"),
+        ("v=0\r\n" + "a=x\r\n" * 20_000, "live.sdp_invalid"),
+        (good.replace("a=ice-pwd:", "a=ice-pwd:\x00"), "live.sdp_invalid"),
+        (good.replace("a=fingerprint:", "a=finger:"), "live.sdp_invalid"),
+        (good.replace("H264", "VP9"), "live.no_h264"),
+    ):
+        response = await house.whep(session, body)
+        assert (response.status_code, response.json()["code"]) == (422, code)
+    headers = {"Authorization": f"Bearer {session['token']}", "Content-Type": "application/json"}
+    response = await house.http.post(house.url(session["whep_url"]), content=good, headers=headers)
+    assert response.json()["code"] == "live.sdp_invalid"
+    received, pc = await house.watch(session)  # none of it has harmed the session
+    await eventually(lambda: bool(received.packets), "packets")
+    await pc.close()
+
+
+async def test_live_shows_in_the_metrics(house: LiveHouse) -> None:
+    session = await house.open()
+    received, pc = await house.watch(session)
+    await eventually(lambda: len(received.packets) > 20, "packets")
+    await house.live.sweep()
+    assert REGISTRY.get_sample_value("qianshao_live_sessions_now") == 1
+    assert REGISTRY.get_sample_value("qianshao_live_upstreams", {"state": "live"}) == 1
+    assert (REGISTRY.get_sample_value("qianshao_live_packets_received_total") or 0) > 20
+    assert (REGISTRY.get_sample_value("qianshao_live_packets_sent_total") or 0) > 20
+    await pc.close()
