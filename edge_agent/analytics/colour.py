@@ -22,6 +22,8 @@ _INDEX = {colour: index for index, colour in enumerate(COLOURS)}
 MIN_PART_PIXELS = 6
 MIN_SHARE = 0.33
 MIN_SECOND_SHARE = 0.27
+MIN_RAW_SHARE = 0.15
+_ACHROMATIC = np.array([colour in {Colour.BLACK, Colour.GREY, Colour.WHITE} for colour in COLOURS])
 
 _LINEAR = np.where(
     np.arange(256) / 255 <= 0.04045, np.arange(256) / 255 / 12.92, ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
@@ -130,7 +132,9 @@ def name_pixels(lab: Lab) -> npt.NDArray[np.intp]:
     named = np.where(red & (light > 0.70), _INDEX[Colour.PINK], named)
     named = np.where(red & (light < 0.46) & (chroma < 0.09), _INDEX[Colour.BROWN], named)
     named = np.where(orange & ((light < 0.60) | (chroma < 0.10)), _INDEX[Colour.BROWN], named)
-    named = np.where(yellow & (light < 0.66), np.where(hue > 104, _INDEX[Colour.GREEN], _INDEX[Colour.BROWN]), named)
+    # Yellow paint in the shade stays far more colourful than anything brown of that hue; towards green it is olive.
+    dull = yellow & (light < 0.66) & ((chroma < 0.085) | (light < 0.42) | (hue > 104))
+    named = np.where(dull, np.where(hue > 104, _INDEX[Colour.GREEN], _INDEX[Colour.BROWN]), named)
     named = np.where(pink & (light < 0.52), np.where(hue < 200, _INDEX[Colour.RED], _INDEX[Colour.PURPLE]), named)
     named = np.where(purple & (light > 0.68) & (hue > 315), _INDEX[Colour.PINK], named)
     # Daylight and cheap sensors tint grey towards yellow and blue: these hues need more chroma to count. So do dark pixels.
@@ -159,6 +163,22 @@ def _part_pixels(image: Image, box: BoxF, part: ColourPart) -> Image | None:
     return np.asarray(cv2.resize(crop, (24, 24), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _without_background(lab: Lab, image: Image, box: BoxF, light: Light) -> Lab:
+    """Of a two-wheeler's pixels those that differ from what lies to its left and right: one looks through its frame."""
+    strips = []
+    for left in (box.x - 0.1 * box.w, box.x + box.w):
+        x1, y1, x2, y2 = BoxF(left, box.y + 0.5 * box.h, 0.1 * box.w, 0.4 * box.h).pixels(
+            image.shape[1], image.shape[0]
+        )
+        if x2 > x1 and y2 > y1:
+            strips.append(light.corrected(oklab(image[y1:y2, x1:x2]).reshape(-1, 3)))
+    if not strips:
+        return lab
+    behind = np.median(np.concatenate(strips), axis=0)
+    kept = lab[np.linalg.norm(lab - behind, axis=1) > 0.06]
+    return kept if len(kept) >= 0.15 * len(lab) else lab
+
+
 @dataclass
 class ColourVotes:
     """Votes of the pictures of one sighting; each picture counts by the detection's score."""
@@ -174,23 +194,34 @@ class ColourVotes:
             pixels = _part_pixels(image, box, part)
             if pixels is None:
                 continue
-            names = name_pixels(light.corrected(oklab(pixels).reshape(-1, 3)))
+            lab = light.corrected(oklab(pixels).reshape(-1, 3))
+            if object_class in TWO_WHEELERS:
+                lab = _without_background(lab, image, box, light)
+            names = name_pixels(lab)
             counted = np.bincount(names, minlength=len(COLOURS)) / names.size
             self.votes[part] = self.votes.get(part, np.zeros(len(COLOURS))) + weight * counted
             self.pictures += 1
 
     def dominant(self, object_class: ObjectClass) -> list[ColourShare]:
-        """At most two colours for each part of that class, the largest share first; none when nothing dominates."""
+        """At most two colours for each part of that class, the most telling first; none when nothing dominates."""
         shares: list[ColourShare] = []
         for part in parts_of(object_class):
             votes = self.votes.get(part)
             if votes is None or votes.sum() <= 0:
                 continue
-            parts = votes / votes.sum()
-            for place, index in enumerate(np.argsort(-parts)[:2]):
-                if parts[index] >= (MIN_SHARE if place == 0 else MIN_SECOND_SHARE):
-                    share = round(float(parts[index]), 3)
-                    shares.append(ColourShare(part=part, colour=COLOURS[int(index)], share=min(1.0, share)))
-                else:
+            raw = votes / votes.sum()
+            telling = raw * np.where(_ACHROMATIC, 1.0, _chroma_weight(object_class))
+            telling = telling / telling.sum()
+            for place, index in enumerate(np.argsort(-telling)[:2]):
+                if telling[index] < (MIN_SHARE if place == 0 else MIN_SECOND_SHARE) or raw[index] < MIN_RAW_SHARE:
                     break
+                share = min(1.0, round(float(raw[index]), 3))
+                shares.append(ColourShare(part=part, colour=COLOURS[int(index)], share=share))
         return shares
+
+
+def _chroma_weight(object_class: ObjectClass) -> float:
+    """Tyres, windows, shadow and the rider are black or grey on every vehicle: a witness says “the yellow one”."""
+    if object_class in TWO_WHEELERS:
+        return 2.5
+    return 1.8 if object_class in VEHICLES else 1.0

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import cv2
+import numpy as np
 
 from edge_agent.analytics.boxes import Image
 from edge_agent.analytics.detector import Detector, RuntimeName, open_detector
@@ -92,7 +93,7 @@ def main() -> None:
     """Measures and prints."""
     cv2.setNumThreads(1)
     image = asset("bus.jpg")
-    street = cv2.resize(image, (640, 360))
+    street = np.asarray(cv2.resize(image, (640, 360)), dtype=np.uint8)
     result: dict[str, Any] = {
         "bench": "detector",
         "fps": FPS,

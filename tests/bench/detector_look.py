@@ -62,6 +62,7 @@ def _summary(finals: list[SightingSeen]) -> list[dict[str, Any]]:
             "class": s.object_class.value,
             "span_s": [round(s.start_at.timestamp() - START_S, 1), round(s.end_at.timestamp() - START_S, 1)],
             "score": round(s.best_score, 2),
+            "best_box": [s.best_box.x, s.best_box.y, s.best_box.w, s.best_box.h],
             "points": len(s.trajectory),
             "revisions": s.revision,
             "picture_kb": round(len(s.picture or b"") / 1024),

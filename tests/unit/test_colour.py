@@ -118,6 +118,34 @@ def test_a_blue_dusk_does_not_turn_a_white_van_blue() -> None:
     assert votes.dominant(ObjectClass.TRUCK)[0].colour in {Colour.WHITE, Colour.GREY}
 
 
+def test_a_yellow_motorcycle_is_yellow_although_most_of_it_is_tyres_and_rider() -> None:
+    image = street()
+    image[150:270, 250:400] = (35, 35, 38)
+    image[205:245, 280:370] = (35, 205, 235)
+    votes = ColourVotes()
+    votes.add(image, DAY, BoxF(250 / 640, 150 / 360, 150 / 640, 120 / 360), ObjectClass.MOTORCYCLE)
+    assert votes.dominant(ObjectClass.MOTORCYCLE)[0].colour is Colour.YELLOW
+
+
+def test_a_white_bicycle_is_not_the_colour_of_the_road_behind_it() -> None:
+    image = np.full((360, 640, 3), (120, 118, 120), np.uint8)
+    box = BoxF(250 / 640, 150 / 360, 150 / 640, 120 / 360)
+    for x in range(255, 400, 30):
+        image[155:268, x : x + 8] = (235, 238, 236)
+    votes = ColourVotes()
+    votes.add(image, DAY, box, ObjectClass.BICYCLE)
+    assert votes.dominant(ObjectClass.BICYCLE)[0].colour is Colour.WHITE
+
+
+def test_rear_lights_do_not_make_a_grey_car_red() -> None:
+    image = street()
+    image[150:260, 200:400] = (120, 122, 121)
+    image[190:215, 200:240] = image[190:215, 360:400] = (40, 40, 220)
+    votes = ColourVotes()
+    votes.add(image, DAY, BoxF(200 / 640, 150 / 360, 200 / 640, 110 / 360), ObjectClass.CAR)
+    assert [s.colour for s in votes.dominant(ObjectClass.CAR)] == [Colour.GREY]
+
+
 def test_a_speck_is_too_small_for_a_colour() -> None:
     votes = ColourVotes()
     votes.add(street(), DAY, BoxF(0.5, 0.5, 0.01, 0.03), ObjectClass.PERSON)
