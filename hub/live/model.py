@@ -23,7 +23,7 @@ class LiveConfig:
     ice_servers: tuple[IceServer, ...] = ()  # told to viewers and agents
     relay_ice_servers: tuple[IceServer, ...] = ()  # used by the hub itself (seldom: it is reachable)
     segmentation: bool = True  # UDP generic segmentation offload
-    lease_s: int = 20
+    lease_s: float = 20
     linger_s: float = 5.0  # an upstream outlives its last viewer by this
     connect_s: float = 15.0  # from SDP answer to media, for viewers; from LiveStart to first packet, for agents
     stalled_s: float = 3.0

@@ -105,7 +105,7 @@ class LiveHub:
             whep_url=f"{WHEP_PATH}/{session.id}",
             token=token,
             ice_servers=list(self.config.ice_servers),
-            lease_s=self.config.lease_s,
+            lease_s=round(self.config.lease_s),
             expires_at=session.expires_at,
         )
 
@@ -220,11 +220,11 @@ class LiveHub:
     def _room_for(self, who: Principal, camera_id: UUID, agent_id: UUID, stream: StreamName) -> Upstream:
         mine = sum(session.who.user_id == who.user_id for session in self._sessions.values())
         if len(self._sessions) >= self.config.max_sessions or mine >= self.config.max_sessions_per_user:
-            raise TooMany("live.too_many", retry_after_s=self.config.lease_s)
+            raise TooMany("live.too_many", retry_after_s=round(self.config.lease_s))
         upstream = self._upstreams.get((camera_id, stream))
         if upstream is None:
             if len(self._upstreams) >= self.config.max_upstreams:
-                raise TooMany("live.too_many", retry_after_s=self.config.lease_s)
+                raise TooMany("live.too_many", retry_after_s=round(self.config.lease_s))
             upstream = Upstream(camera_id, stream, agent_id, self._relay.fanout(), self._context.clock())
             self._upstreams[camera_id, stream] = upstream
         return upstream
