@@ -24,7 +24,7 @@ def pictures(rate: Fraction) -> Iterator[Picture]:
         picture = ground.copy()
         if number < moving:
             left = (width - 80) * number // moving
-            picture[140:220, left : left + 80] = (220, 60, 40)
+            picture[140:220, left : left + 80] = (245, 225, 60)
         for bit in range(BITS):
             picture[0:32, bit * _BIT_WIDTH : (bit + 1) * _BIT_WIDTH] = 235 if number >> bit & 1 else 16
         yield picture

@@ -18,7 +18,7 @@ from deploy.simcam import pattern, scene
 from deploy.simcam.clips import EncodedClip, Picture, load_clip
 from deploy.simcam.config import PATTERN, RENDERED, CameraConfig, StreamSpec
 
-PREPARE_VERSION = 2  # raise it when what is made from the same source changes
+PREPARE_VERSION = 3  # raise it when what is made from the same source changes
 MAX_FPS = Fraction(25)
 MOTION_LEVEL = 24  # change, 0–255, of any pixel of a 64×36 grey picture over 0.2 s that counts as motion
 MOTION_JOIN_S = 1.0

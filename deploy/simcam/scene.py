@@ -60,7 +60,7 @@ def load_pictures(cache: Path, progress: Callable[[str], None] = lambda _: None)
     folder = _assets_of_installed() or _assets_in(cache / PICTURES_FOLDER)
     if folder is None:
         progress("fetching the ultralytics package for its two photographs (without torch)")
-        folder = _fetch(cache / PICTURES_FOLDER)
+        folder = fetch(cache / PICTURES_FOLDER)
     out = {}
     for name in NAMES:
         read = cv2.imread(str(folder / name))
@@ -82,7 +82,12 @@ def _assets_in(target: Path) -> Path | None:
     return folder if all((folder / name).is_file() for name in NAMES) else None
 
 
-def _fetch(target: Path) -> Path:
+def fetch(target: Path) -> Path:
+    """Brings the package without its dependencies into `target`; its assets' folder.
+
+    Raises:
+        PicturesMissing: it is not to be had from here.
+    """
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), "ultralytics"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)

@@ -55,14 +55,14 @@ class Reachable:
     announced: tuple[str, int] | None = None
 
     def service(self, xaddr: str) -> str:
-        """An XAddr at the reachable host; the port as reached when the device names the same port for all services.
+        """An XAddr at the reachable host; the port as reached unless the device names another for this service.
 
         Raises:
             AgentError: onvif.bad_answer, when it is no http URI.
         """
         parts = _split(xaddr, {"http", "https"})
         port = parts[1]
-        if self.announced is not None and self.announced[1] == port:
+        if self.announced is None or self.announced[1] == port:
             port = self.address.port
         return urlunsplit(("http", f"{self.address.host}:{port}", parts[2] or "/", parts[3], ""))
 

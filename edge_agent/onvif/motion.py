@@ -67,6 +67,7 @@ class MotionEvents:
         self._stop = stop
         self._on_trouble = on_trouble
         self._life_s = life_s
+        self._pull = timedelta(seconds=min(PULL_S, max(1, life_s // 4)))  # short enough that renewals come in time
         self._unknown: set[str] = set()
 
     def __iter__(self) -> Iterator[MotionSeen]:
@@ -91,7 +92,7 @@ class MotionEvents:
         try:
             while not self._stop.is_set():
                 raw = caller.call_raw(
-                    "pullpoint", point.url, "PullMessages", Timeout=_seconds(PULL_S), MessageLimit=PULL_LIMIT
+                    "pullpoint", point.url, "PullMessages", Timeout=self._pull, MessageLimit=PULL_LIMIT
                 )
                 yield self._known(raw)
                 if monotonic() >= point.renew_at_s:
@@ -129,10 +130,6 @@ class MotionEvents:
     def _unsubscribe(caller: Caller, point: PullPoint) -> None:
         with contextlib.suppress(AgentError):  # it is lost, or ends by itself
             caller.call_raw("events", point.url, "Unsubscribe", SUBSCRIPTION_BINDING)
-
-
-def _seconds(number: int) -> timedelta:
-    return timedelta(seconds=number)
 
 
 def subscription_url(raw: bytes, reach: Reachable) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from deploy.simcam import pattern
+from deploy.simcam import pattern, scene
 from deploy.simcam.config import RENDERED, CameraConfig, SiteConfig
 from deploy.simcam.faults import Drop
 from deploy.simcam.prepare import SourceError, prepare
@@ -284,6 +284,12 @@ def test_the_rendered_scene_has_people_a_bus_and_quiet_spells(cache: Path) -> No
     quiet = prepared.main.picture(12)
     busy = prepared.main.picture(12 * 11)
     assert float(np.abs(quiet.astype(int) - busy).mean()) > 15
+
+
+def test_without_pictures_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(scene.PicturesMissing, match=r"pip install --no-deps ultralytics.*--footage DIR"):
+        scene.fetch(tmp_path / "pictures")
 
 
 def test_a_site_of_its_own_process_ends_with_its_starter(cache: Path) -> None:
