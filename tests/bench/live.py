@@ -106,7 +106,7 @@ async def main() -> None:
     arguments = _arguments()
     counts = [int(count) for count in arguments.viewers.split(",")]
     _, clip = encoded_clip(WIDTH, HEIGHT, FPS, 2 * GOP, GOP, KBPS, 24)
-    relay = await Child.start("tests.bench.live_relay", *(["--alone"] if arguments.alone else []))
+    relay = await Child.start("tests.bench.live_relay", *arguments.relay)
     publisher: Child | None = None
     try:
         url = (await relay.line())["url"]
@@ -132,6 +132,7 @@ async def main() -> None:
                 "cpu_percent_of_core": cpu,
                 "per_viewer": round((cpu[str(most)] - idle) / most, 3),
                 "segmentation": not arguments.alone,
+                "uvloop": arguments.uvloop,
                 "seconds_each": arguments.seconds,
                 "results": results,
                 **inside,
@@ -145,7 +146,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--viewers", default="1,5,10,20")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--alone", action="store_true", help="one datagram per system call")
-    return parser.parse_args()
+    parser.add_argument("--uvloop", action="store_true", help="the relay on uvloop, as uvicorn chooses in a hub")
+    arguments = parser.parse_args()
+    arguments.relay = [
+        flag for flag, wanted in (("--alone", arguments.alone), ("--uvloop", arguments.uvloop)) if wanted
+    ]
+    return arguments
 
 
 if __name__ == "__main__":
