@@ -51,10 +51,14 @@ class TestServers:
 async def servers_in(folder: Path) -> AsyncIterator[TestServers]:
     """PostgreSQL, S3 and NATS in `folder`, and the template database."""
     async with running(folder) as stack:
-        template = stack.database_url(TEMPLATE)
-        await _create_database(stack, TEMPLATE)
-        await asyncio.to_thread(upgrade, template)
+        await template_in(stack)
         yield TestServers(stack)
+
+
+async def template_in(stack: Servers) -> None:
+    """Makes the migrated template that `fresh_database` copies."""
+    await _create_database(stack, TEMPLATE)
+    await asyncio.to_thread(upgrade, stack.database_url(TEMPLATE))
 
 
 async def _admin(stack: Servers) -> psycopg.AsyncConnection[tuple[object, ...]]:
