@@ -1,6 +1,5 @@
 """What a search looks for, after its words were read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -24,23 +23,22 @@ class Wanted:
     zone: str | None = None
     min_duration_ms: int | None = None
     min_score: float | None = None
-    places: tuple[str, ...] = ()
 
-    def narrowed(self, classes: set[ObjectClass], colours: set[Colour], places: Sequence[str]) -> "Wanted":
+    def narrowed(self, classes: set[ObjectClass], colours: set[Colour], cameras: set[UUID] | None) -> "Wanted":
         """With what the free text says: it narrows the filters that were set by hand."""
         return replace(
             self,
-            classes=_both(self.classes, classes),
-            colours=_both(self.colours, colours),
-            places=(*self.places, *places),
+            classes=_both(self.classes, classes or None),
+            colours=_both(self.colours, colours or None),
+            camera_ids=_both(self.camera_ids, cameras),
         )
 
 
-_Word = TypeVar("_Word", ObjectClass, Colour)
+_Word = TypeVar("_Word", ObjectClass, Colour, UUID)
 
 
-def _both(chosen: tuple[_Word, ...] | None, said: set[_Word]) -> tuple[_Word, ...] | None:
-    if not said:
+def _both(chosen: tuple[_Word, ...] | None, said: set[_Word] | None) -> tuple[_Word, ...] | None:
+    if said is None:
         return chosen
     return tuple(sorted(said if chosen is None else said & set(chosen)))
 

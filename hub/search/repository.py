@@ -15,17 +15,12 @@ from hub.sightings.repository import sighting_of
 _FROM = "from sightings s join cameras c on c.id = s.camera_id and c.adopted_at is not null"
 
 
-async def place_names(tx: Connection) -> list[str]:
-    """Names of adopted cameras and of their villages."""
+async def places(tx: Connection) -> dict[UUID, str]:
+    """Name and village of each adopted camera."""
     rows = await tx.execute(
-        text("select name from cameras where adopted_at is not null union select village from cameras")
+        text("select id, name || chr(10) || village as place from cameras where adopted_at is not null")
     )
-    return [row.name for row in rows if row.name]
-
-
-def _like(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+    return {row.id: row.place for row in rows}
 
 
 def _polygon(area: tuple[tuple[float, float], ...]) -> str:
@@ -45,7 +40,6 @@ def _where(wanted: Wanted) -> tuple[str, dict[str, Any]]:
         (":zone = any(s.zones)", "zone", wanted.zone),
         ("s.duration_ms >= :min_duration", "min_duration", wanted.min_duration_ms),
         ("s.best_score >= :min_score", "min_score", wanted.min_score),
-        ("(c.name || ' ' || c.village) ilike all(cast(:places as text[]))", "places", _likes(wanted.places)),
     ):
         if value is not None:
             where.append(condition)
@@ -55,10 +49,6 @@ def _where(wanted: Wanted) -> tuple[str, dict[str, Any]]:
 
 def _list(values: tuple[Any, ...] | None) -> list[Any] | None:
     return None if values is None else [getattr(value, "value", value) for value in values]
-
-
-def _likes(places: tuple[str, ...]) -> list[str] | None:
-    return [_like(word) for word in places] or None
 
 
 async def page(tx: Connection, wanted: Wanted, after: Place | None, limit: int) -> list[Sighting]:
@@ -82,12 +72,13 @@ async def page(tx: Connection, wanted: Wanted, after: Place | None, limit: int) 
 
 
 async def counts(tx: Connection, wanted: Wanted) -> Counts:
-    """Figures over all that matches, in one pass."""
+    """Figures over all that matches, in one pass over the rows."""
     where, values = _where(wanted)
     rows = await tx.execute(
         text(
-            "select date_trunc('hour', s.start_at, 'UTC') as hour, s.object_class, s.camera_id, count(*) as n"
-            f" {_FROM} where {where} group by 1, 2, 3 order by 1"
+            "select hour, object_class, camera_id, count(*) as n from (select date_trunc('hour', s.start_at, 'UTC')"
+            f" as hour, s.object_class, s.camera_id {_FROM} where {where}) as matching"
+            " group by grouping sets ((hour), (object_class), (camera_id)) order by hour"
         ),
         values,
     )
@@ -95,7 +86,10 @@ async def counts(tx: Connection, wanted: Wanted) -> Counts:
     by_class: dict[str, int] = {}
     by_camera: dict[UUID, int] = {}
     for row in rows:
-        by_hour[row.hour] = by_hour.get(row.hour, 0) + row.n
-        by_class[row.object_class] = by_class.get(row.object_class, 0) + row.n
-        by_camera[row.camera_id] = by_camera.get(row.camera_id, 0) + row.n
+        if row.hour is not None:
+            by_hour[row.hour] = row.n
+        elif row.object_class is not None:
+            by_class[row.object_class] = row.n
+        else:
+            by_camera[row.camera_id] = row.n
     return Counts(by_hour, by_class, by_camera)

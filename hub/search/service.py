@@ -14,7 +14,7 @@ from hub.ledger import service as ledger
 from hub.ledger.model import Action
 from hub.search import repository
 from hub.search.model import MAX_SPAN, Counts, Wanted
-from hub.search.words import Reading, understand
+from hub.search.words import Reading, fold, understand
 from hub.sightings import service as sightings
 from hub.sightings.model import Sighting
 
@@ -36,10 +36,19 @@ async def _read(tx: Connection, wanted: Wanted, q: str) -> tuple[Wanted, Reading
         raise Invalid("search.area_invalid", "a polygon has three corners or more")
     if not q.strip():
         return wanted, Reading()
-    reading = understand(q, await repository.place_names(tx))
+    places = await repository.places(tx)
+    reading = understand(q, dict.fromkeys(places.values()))
+    cameras = _named(places, reading.places)
     for word in reading.places:
         reading.understood[word] = f"place:{word}"
-    return wanted.narrowed(reading.classes, reading.colours, reading.places), reading
+    return wanted.narrowed(reading.classes, reading.colours, cameras), reading
+
+
+def _named(places: dict[UUID, str], words: list[str]) -> set[UUID] | None:
+    """Cameras whose name and village hold every one of the words; None: no word was about a place."""
+    if not words:
+        return None
+    return {camera for camera, place in places.items() if all(word in fold(place) for word in words)}
 
 
 async def find(
@@ -97,7 +106,7 @@ def _told(wanted: Wanted, q: str) -> dict[str, Any]:
     told: dict[str, Any] = {"from_at": wanted.from_at.isoformat(), "to_at": wanted.to_at.isoformat()}
     if q:
         told["q"] = q
-    for name in ("camera_ids", "classes", "colours", "places"):
+    for name in ("camera_ids", "classes", "colours"):
         values = getattr(wanted, name)
         if values:
             told[name] = [str(value) for value in values]

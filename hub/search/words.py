@@ -98,8 +98,12 @@ class Reading:
 
 def tokens(text: str) -> list[str]:
     """Runs of Chinese characters and words of other letters, folded (full width, case), at most 24 of 40 characters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return [token[:_MAX_LETTERS] for token in _TOKEN.findall(folded)[:_MAX_WORDS]]
+    return [token[:_MAX_LETTERS] for token in _TOKEN.findall(fold(text))[:_MAX_WORDS]]
+
+
+def fold(text: str) -> str:
+    """Text as it is compared: full width and case make no difference."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def understand(text: str, places: Iterable[str]) -> Reading:
@@ -109,7 +113,7 @@ def understand(text: str, places: Iterable[str]) -> Reading:
     where there is a 山羊村.
     """
     reading = Reading()
-    names = "\n".join(unicodedata.normalize("NFKC", name).casefold() for name in places)
+    names = "\n".join(fold(name) for name in places)
     for token in tokens(text):
         if _is_chinese(token):
             _read_chinese(reading, token, names)
