@@ -132,11 +132,14 @@ async def revoke(tx: Connection, agent_id: UUID, now: datetime) -> bool:
     return changed.rowcount == 1
 
 
-async def raise_desired_version(tx: Connection, agent_id: UUID) -> int:
+async def raise_desired_version(tx: Connection, agent_id: UUID, above: int = 0) -> int:
     """The next version of the desired state. The row stays locked, so that states are read in the order of versions."""
     raised = await tx.execute(
-        text("update agents set desired_version = desired_version + 1 where id = :id returning desired_version"),
-        {"id": agent_id},
+        text(
+            "update agents set desired_version = greatest(desired_version, :above) + 1 where id = :id "
+            "returning desired_version"
+        ),
+        {"id": agent_id, "above": above},
     )
     return int(raised.scalar_one())
 

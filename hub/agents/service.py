@@ -90,9 +90,9 @@ async def revoke(tx: Connection, who: Principal, agent_id: UUID, now: datetime) 
     return DesiredState(version=version, issued_at=now, cameras=[])
 
 
-async def raise_desired_version(tx: Connection, agent_id: UUID) -> int:
-    """Something of this agent's desired state changes in this transaction; the new version."""
-    return await repository.raise_desired_version(tx, agent_id)
+async def raise_desired_version(tx: Connection, agent_id: UUID, above: int = 0) -> int:
+    """Something of this agent's desired state changes in this transaction; the new version, higher than `above`."""
+    return await repository.raise_desired_version(tx, agent_id, above)
 
 
 async def push_desired(bus: Bus, agent_id: UUID, state: DesiredState) -> None:

@@ -79,6 +79,20 @@ async def desired_state(tx: Connection, agent_id: UUID, now: datetime) -> Desire
     return DesiredState(version=agent.desired_version, issued_at=now, cameras=wanted)
 
 
+async def desired_if_behind(tx: Connection, agent_id: UUID, applied_version: int, now: datetime) -> DesiredState | None:
+    """What to tell an agent that says it works by another version than is wanted; None when it is up to date.
+
+    So a push that got lost is made good by the next presence. An agent that is *ahead* (the hub's database was put back
+    to an older state) would ignore us for ever: the version is raised above its own.
+    """
+    agent = await agents.find(tx, agent_id)
+    if agent is None or applied_version == agent.desired_version:
+        return None
+    if applied_version > agent.desired_version:
+        await agents.raise_desired_version(tx, agent_id, above=applied_version)
+    return await desired_state(tx, agent_id, now)
+
+
 def consent_allows(consent: Consent | None, what: What, at: datetime) -> str:
     """ "" or why not: `models.consent.refusal`."""
     return refusal(consent, what, at)

@@ -32,6 +32,10 @@ def _cookie(request: Request) -> str:
     return request.cookies.get(SESSION_COOKIE, "")
 
 
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
 def _view(session: Session) -> SessionView:
     purpose = session.purpose
     return SessionView(
@@ -63,11 +67,10 @@ async def _session(request: Request, context: Context) -> SessionView:
 @router.post("/session", tags=["session"], status_code=201, dependencies=[Depends(open_to(Permission.PUBLIC))])
 async def sign_in(ask: LoginAsk, request: Request, response: Response, context: Hub) -> SessionView:
     """Signs in: sets the session's cookie. 401 `login.failed`; 429 `login.too_many` with `retry_after_s`."""
-    address = request.client.host if request.client else "unknown"
     # Three steps, three transactions: the attempt must count even when the password is wrong, and no
     # connection is held while argon2 works.
     async with context.db.transaction() as tx:
-        attempt = await service.begin_sign_in(tx, ask.username, address, context.clock())
+        attempt = await service.begin_sign_in(tx, ask.username, _address(request), context.clock())
     right = await passwords.fits(attempt.user.password_hash if attempt.user else None, ask.password)
     if not right or attempt.user is None:
         async with context.db.transaction() as tx:
@@ -129,7 +132,12 @@ async def clear_purpose(who: SignedIn, request: Request, context: Hub) -> Sessio
 
 @router.patch("/session/user", tags=["session"])
 async def change_own_account(ask: OwnPatch, who: SignedIn, request: Request, context: Hub) -> UserView:
-    """One's own language and password; a new password ends one's other sessions."""
+    """One's own language and password; a new password ends one's other sessions. 429 `login.too_many`."""
+    attempt = None
+    if ask.password is not None:
+        # The current password is asked for, so guessing it in somebody's open session is slowed as at the door.
+        async with context.db.transaction() as tx:
+            attempt = await service.begin_sign_in(tx, who.username, _address(request), context.clock())
     async with context.db.transaction() as tx:
         user = await accounts.change_own(
             tx,
@@ -140,6 +148,8 @@ async def change_own_account(ask: OwnPatch, who: SignedIn, request: Request, con
             current_password=ask.current_password,
             now=context.clock(),
         )
+        if attempt is not None:
+            await service.attempt_was_right(tx, attempt)
     return UserView.model_validate(user)
 
 

@@ -109,9 +109,14 @@ async def refuse_sign_in(tx: Connection, attempt: Attempt, now: datetime) -> Non
     )
 
 
+async def attempt_was_right(tx: Connection, attempt: Attempt) -> None:
+    """The password was the right one: the attempt no longer counts."""
+    await repository.attempt_succeeded(tx, attempt.id, attempt.username, attempt.address)
+
+
 async def finish_sign_in(tx: Connection, attempt: Attempt, user: User, now: datetime) -> tuple[str, Session]:
     """Opens a session after the right password: (cookie, session)."""
-    await repository.attempt_succeeded(tx, attempt.id, attempt.username, attempt.address)
+    await attempt_was_right(tx, attempt)
     cookie = secrets.token_urlsafe(32)
     await repository.add_session(
         tx,

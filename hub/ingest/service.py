@@ -279,6 +279,9 @@ async def _presence(context: Context, agent_id: UUID, presence: Presence) -> Non
             return  # older than what is known
         for report in presence.cameras:
             await cameras.record_report(tx, agent_id, report, seen_at)
+        missed = await cameras.desired_if_behind(tx, agent_id, presence.desired_version, context.clock())
+    if missed is not None:
+        await agents.push_desired(context.bus, agent_id, missed)
 
 
 async def answer_desired(context: Context, agent_id: UUID, raw: bytes) -> bytes:

@@ -14,10 +14,11 @@ from hub.cameras import service
 from hub.context import Context
 from hub.errors import Forbidden
 from hub.identity.model import Role
+from hub.ingest.service import handle_uplink
 from hub.kit.ids import new_id
 from models.vocabulary import CameraState, GapReason
 from models.wire.downlink import DesiredState, down_subject
-from models.wire.uplink import CameraReport, GapSeen, MissingSpan
+from models.wire.uplink import CameraReport, GapSeen, MissingSpan, Presence
 from tests.people import (
     ADOPTION,
     CONSENT,
@@ -46,6 +47,19 @@ async def _adopted(context: Context, admin: Person) -> tuple[UUID, UUID]:
     answer = await admin.client.post(f"cameras/{camera_id}/adoption", json=ADOPTION)
     assert answer.status_code == 201, answer.text
     return box.id, camera_id
+
+
+async def _listening(context: Context, agent_id: UUID) -> "asyncio.Queue[DesiredState]":
+    """What is pushed to the agent from now on."""
+    told: asyncio.Queue[DesiredState] = asyncio.Queue()
+    client = context.bus._client  # type: ignore[attr-defined]  # the adapter's own connection, to listen as an agent
+
+    async def heard(message: Any) -> None:
+        told.put_nowait(DesiredState.model_validate_json(message.data))
+
+    await client.subscribe(down_subject(agent_id, "desired"), cb=heard)
+    await client.flush()
+    return told
 
 
 async def test_a_found_device_is_a_candidate_and_nothing_is_wanted_of_it(context: Context) -> None:
@@ -96,14 +110,7 @@ async def test_a_device_told_again_stays_what_it_is_and_another_agent_cannot_tak
 async def test_a_connected_agent_hears_of_a_pause_at_once(context: Context) -> None:
     async with person(create_app(context), Role.ADMIN) as admin:
         agent_id, camera_id = await _adopted(context, admin)
-        told: asyncio.Queue[DesiredState] = asyncio.Queue()
-        client = context.bus._client  # type: ignore[attr-defined]  # the adapter's own connection, to listen as an agent
-
-        async def heard(message: Any) -> None:
-            told.put_nowait(DesiredState.model_validate_json(message.data))
-
-        await client.subscribe(down_subject(agent_id, "desired"), cb=heard)
-        await client.flush()
+        told = await _listening(context, agent_id)
         paused = await admin.client.post(f"cameras/{camera_id}/pause", json={})
         state = await asyncio.wait_for(told.get(), timeout=2)
         assert state.cameras[0].consent.paused is True
@@ -261,6 +268,45 @@ async def test_odd_consents_are_refused(context: Context, ask: dict[str, Any], c
         answer = await admin.client.put(f"cameras/{camera_id}/consent", json={**CONSENT, **ask})
         assert (answer.status_code, answer.json()["code"]) == (422, code)
         assert (await admin.client.get(f"cameras/{camera_id}")).json()["consent"]["version"] == 1
+
+
+async def test_an_agent_that_missed_a_push_is_told_again_by_its_next_presence(context: Context) -> None:
+    async with person(create_app(context), Role.ADMIN) as admin:
+        agent_id, camera_id = await _adopted(context, admin)
+        wanted = (await _desired(context, agent_id)).version
+
+        async def behind(applied: int) -> DesiredState | None:
+            async with context.db.transaction() as tx:
+                return await service.desired_if_behind(tx, agent_id, applied, context.clock())
+
+        assert await behind(wanted) is None
+        missed = await behind(wanted - 1)
+        assert missed is not None
+        assert (missed.version, [one.camera_id for one in missed.cameras]) == (wanted, [camera_id])
+        # The hub's database was put back: the agent is ahead, and must still listen.
+        ahead = await behind(wanted + 40)
+        assert ahead is not None
+        assert ahead.version == wanted + 41
+
+
+async def test_a_presence_that_is_behind_makes_the_hub_push(context: Context) -> None:
+    async with person(create_app(context), Role.ADMIN) as admin:
+        agent_id, camera_id = await _adopted(context, admin)
+        told = await _listening(context, agent_id)
+        late = Presence(
+            id=new_id(),
+            at=context.clock(),
+            started_at=context.clock(),
+            version="1",
+            desired_version=0,
+            outbox_messages=0,
+            outbox_files=0,
+            disk_free_bytes=1,
+            cameras=[],
+        )
+        await handle_uplink(context, agent_id, "presence", late.model_dump_json().encode())
+        state = await asyncio.wait_for(told.get(), timeout=2)
+        assert [one.camera_id for one in state.cameras] == [camera_id]
 
 
 # what is observed ---------------------------------------------------------------------------------------------

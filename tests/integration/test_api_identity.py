@@ -302,6 +302,14 @@ async def test_changing_ones_password_needs_the_old_one_and_ends_other_sessions(
         assert english.json()["locale"] == "en"
 
 
+async def test_guessing_the_current_password_in_an_open_session_is_stopped(context: Context) -> None:
+    async with person(create_app(context), Role.MONITOR) as one:
+        guess = {"password": "a long new password", "current_password": "guess"}
+        codes = [(await one.client.patch("session/user", json=guess)).json()["code"] for _ in range(7)]
+        assert codes == ["password.current_wrong"] * service.PAIR_LIMIT + ["login.too_many"]
+        assert (await one.client.patch("session/user", json={"locale": "en"})).status_code == 200
+
+
 async def test_residents_may_sign_in_and_see_nothing_of_others(context: Context) -> None:
     app = create_app(context)
     async with person(app, Role.RESIDENT) as resident:
