@@ -54,8 +54,7 @@ class Settings(BaseSettings):
 
     live_ice_addresses: list[str] = Field(default_factory=list, description="local addresses offered to viewers")
     live_ice_servers: list[IceServer] = Field(default_factory=list, description="STUN/TURN for both ends")
-    live_turn_secret: SecretStr | None = Field(default=None, description="coturn's static-auth-secret")
-    live_lease_s: float = Field(default=30.0, gt=1, le=600)
+    live_lease_s: int = Field(default=20, gt=1, le=600)
 
     basemap_path: Path | None = Field(default=None, description="GeoJSON drawn under the cameras")
 

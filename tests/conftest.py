@@ -2,6 +2,9 @@
 
 from collections.abc import AsyncIterator
 
+# Its pytest plugin imports this at the very end of a run, and CPython 3.11 has been seen to fail there ("AST constructor
+# recursion depth mismatch") after greenlets had run. Imported now, there is nothing left to compile.
+import hypothesis.internal.observability  # noqa: F401
 import pytest
 import pytest_asyncio
 
