@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from deploy.simcam.config import PATTERN, RENDERED, CameraConfig, OnvifAuth
 from deploy.simcam.prepare import SourceError
 
+SCENE_STEP_S = 14.0  # between cameras of one drawn scene, so that they do not all show the same
 FOLDER = Path(__file__).parent
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".ts"})
 
@@ -62,7 +63,7 @@ def camera_configs(
     """The first `count` cameras; more than the village has are repeated with a number, each filming from another moment.
 
     With `footage`, each takes its first file that is there, else any video in the folder; without it, the rendered scene
-    (or the test picture, with `pattern`).
+    (or the test picture, with `pattern`), each from another moment of it.
 
     Raises:
         SourceError: a footage folder without videos.
@@ -78,7 +79,7 @@ def camera_configs(
             CameraConfig(
                 name=f"{camera.name} {round_ + 1}" if round_ else camera.name,
                 source=source,
-                start_s=camera.start_s + 7.0 * round_,
+                start_s=camera.start_s + (7.0 * round_ if videos else SCENE_STEP_S * index),
                 onvif_auth=camera.onvif_auth,
                 place=_place(camera),
             )
