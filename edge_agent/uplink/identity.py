@@ -64,6 +64,6 @@ def tidy_hub_url(text: str) -> str:
     url = text.strip().rstrip("/")
     if "://" not in url:
         url = f"http://{url}"
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+    if not re.fullmatch(r"https?://([\w.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[^\s?#]*)?", url):
         raise AgentError("enrolment.hub_url_invalid", "want http(s)://host[:port]")
     return url
