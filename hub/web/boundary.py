@@ -43,7 +43,7 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(self), interest-cohort=()",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(self)",
 }
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # the largest body is a list of 10,000 uploaded parts, about 1 MiB; files go to S3
