@@ -51,7 +51,7 @@ from hub.live.fanout import Fanout
 from hub.live.leg import ViewerLeg
 from hub.live.losses import LossList
 from hub.live.model import LiveConfig
-from hub.live.rtp import CLOCK_HZ
+from hub.live.rtp import CLOCK_HZ, RtpView, read_rtp
 from models.wire.downlink import IceServer
 
 RTCP_EVERY_S = 1.0
@@ -94,6 +94,7 @@ class HostConnection(Connection):
 
     def __init__(self, hosts: list[str], **options: Any) -> None:
         super().__init__(ice_controlling=False, **options)
+        self.take_rtp: Callable[[bytes], None] | None = None  # takes SRTP datagrams out of the queue's way
         self._hosts = hosts
         self._real_candidates = 0
 
@@ -115,7 +116,10 @@ class HostConnection(Connection):
 
     def data_received(self, data: bytes, component: int) -> None:
         """Queues a datagram unless too many wait (nobody reads before the handshake, and anybody may send)."""
-        if self._queue.qsize() < _WAITING_DATAGRAMS:
+        take = self.take_rtp if self._queue.empty() else None  # what waits comes first
+        if take is not None and len(data) > 1 and 127 < data[0] < 192 and not 192 <= data[1] <= 208:
+            take(data)
+        elif self._queue.qsize() < _WAITING_DATAGRAMS:
             super().data_received(data, component)
 
 
@@ -146,6 +150,9 @@ class ForwardingReceiver(RTCRtpReceiver):
         if self._rtcp is None:
             self._payload_types = frozenset(codec.payloadType or 0 for codec in parameters.codecs)
             self.transport._register_rtp_receiver(self, parameters)
+            connection = self.transport.transport._connection
+            if isinstance(connection, HostConnection):
+                connection.take_rtp = self._take_srtp
             self._rtcp = asyncio.create_task(self._report(), name="live-upstream-rtcp")
 
     async def stop(self) -> None:
@@ -159,6 +166,20 @@ class ForwardingReceiver(RTCRtpReceiver):
         return None
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        """The few that were queued before `receive`."""
+        payload_type, marker = packet.payload_type, bool(packet.marker)
+        self._take(RtpView(payload_type, marker, packet.sequence_number, packet.timestamp, packet.ssrc, packet.payload))
+
+    def _take_srtp(self, data: bytes) -> None:
+        """A datagram straight from the socket: no queue, no task switch."""
+        try:
+            packet = read_rtp(self.transport._rx_srtp.unprotect(data))
+        except (pylibsrtp.Error, ValueError):
+            return  # forged, replayed or too long; the sender's statistics show real losses
+        if packet is not None:
+            self._take(packet)
+
+    def _take(self, packet: RtpView) -> None:
         if packet.payload_type not in self._payload_types:
             return
         if packet.ssrc != self._media_ssrc:
@@ -166,10 +187,10 @@ class ForwardingReceiver(RTCRtpReceiver):
             self._statistics = StreamStatistics(CLOCK_HZ)
             self.losses = LossList()
             self._fanout.begin_epoch()
-        self._statistics.add(packet)
+        self._statistics.add(packet)  # type: ignore[arg-type]  # reads sequence number and timestamp only
         if packet.payload:
             self.losses.arrived(packet.sequence_number)
-            self._fanout.take(packet.sequence_number, packet.timestamp, bool(packet.marker), packet.payload)
+            self._fanout.take(packet.sequence_number, packet.timestamp, packet.marker, packet.payload)
 
     async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpSrPacket):

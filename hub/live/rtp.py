@@ -10,6 +10,37 @@ _NAL_IDR, _NAL_SPS, _STAP_A, _FU_A = 5, 7, 24, 28
 _KEY_NALS = frozenset({_NAL_IDR, _NAL_SPS})
 
 
+@dataclass(slots=True, frozen=True)
+class RtpView:
+    """What forwarding reads of a packet (field names as aiortc's own, whose statistics read them)."""
+
+    payload_type: int
+    marker: bool
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+
+
+def read_rtp(data: bytes) -> RtpView | None:
+    """A decrypted RTP packet (RFC 3550 §5.1) without its extension and padding; None: it is none."""
+    if len(data) < HEADER.size:
+        return None
+    first, second, sequence, timestamp, ssrc = HEADER.unpack_from(data)
+    begin, end = HEADER.size + 4 * (first & 0x0F), len(data)
+    if first >> 6 != 2:
+        return None
+    if first & 0x10:
+        if begin + 4 > end:
+            return None
+        begin += 4 + 4 * int.from_bytes(data[begin + 2 : begin + 4], "big")
+    if first & 0x20:
+        end -= data[-1] or end  # a padding of 0 cannot be: it counts itself
+    if begin > end:
+        return None
+    return RtpView(second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[begin:end])
+
+
 def begins_key_frame(payload: bytes) -> bool:
     """Whether an H.264 RTP payload holds the beginning of an SPS or of an IDR slice (RFC 6184 §5.4)."""
     if len(payload) < 2:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from itertools import pairwise
 
+from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from hub.live.datagrams import DatagramSender
 from hub.live.fanout import Fanout
 from hub.live.leg import BURST_PACKETS, LAG_PACKETS, ViewerLeg
 from hub.live.losses import TRIES, LossList
-from hub.live.rtp import HEADER, PacketStore, begins_key_frame
+from hub.live.rtp import HEADER, PacketStore, begins_key_frame, read_rtp
 
 KEY = bytes([0x7C, 0x85]) + b"k" * 50  # FU-A, start, IDR
 MIDDLE = bytes([0x7C, 0x05]) + b"m" * 50
@@ -121,6 +122,33 @@ def test_key_frames_are_seen_in_every_packing() -> None:
 @given(st.binary(max_size=40))
 def test_no_payload_however_broken_confuses_the_key_frame_test(payload: bytes) -> None:
     assert begins_key_frame(payload) in {True, False}
+
+
+@given(
+    st.binary(max_size=1200),
+    st.lists(st.integers(0, 2**32 - 1), max_size=15),
+    st.one_of(st.none(), st.lists(st.integers(0, 255), min_size=4, max_size=4)),
+    st.integers(0, 255),
+)
+def test_packets_are_read_as_aiortc_reads_them(
+    payload: bytes, sources: list[int], extension: list[int] | None, padding: int
+) -> None:
+    first = 0x80 | (0x20 if padding else 0) | (0x10 if extension else 0) | len(sources)
+    data = HEADER.pack(first, 0x80 | 102, 65_535, 2**32 - 1, 4711)
+    data += b"".join(source.to_bytes(4, "big") for source in sources)
+    if extension:
+        data += b"\x12\x34\x00\x01" + bytes(extension)
+    data += payload + (bytes(padding - 1) + bytes([padding]) if padding else b"")
+    ours, theirs = read_rtp(data), RtpPacket.parse(data)
+    assert ours is not None
+    assert (ours.payload, ours.sequence_number, ours.timestamp) == (payload, 65_535, 2**32 - 1)
+    assert (ours.payload, ours.marker, ours.payload_type) == (theirs.payload, theirs.marker == 1, theirs.payload_type)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_reading_of_packets(data: bytes) -> None:
+    read = read_rtp(data)
+    assert read is None or len(read.payload) <= len(data) - HEADER.size
 
 
 def test_sequence_and_timestamp_wrap_without_a_seam() -> None:
