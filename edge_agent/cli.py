@@ -18,11 +18,11 @@ import typer
 
 from edge_agent.errors import AgentError, HubRefused
 from edge_agent.kit.clock import utc_now
-from edge_agent.kit.lock import running_pid, sole_owner
 from edge_agent.observability import configure_logging
 from edge_agent.reporting import STATUS_FILE, read_held
 from edge_agent.settings import Settings
 from edge_agent.spool import devices, wishes
+from edge_agent.spool.lock import running_pid, sole_owner
 from edge_agent.spool.store import Spool
 from edge_agent.uplink.hub import HubClient
 from edge_agent.uplink.identity import Identity, load_identity, load_key, save_identity, tidy_hub_url

@@ -16,10 +16,10 @@ from edge_agent.cli import end_now
 from edge_agent.devices.adapter import OnvifProber
 from edge_agent.kit.clock import utc_now
 from edge_agent.kit.ids import new_id
-from edge_agent.kit.lock import sole_owner
 from edge_agent.live.publisher import LivePublisher
 from edge_agent.observability import configure_logging
 from edge_agent.settings import Settings
+from edge_agent.spool.lock import sole_owner
 from edge_agent.supervisor import Worker
 from edge_agent.uplink.identity import load_identity, load_key
 from models.vocabulary import CameraState

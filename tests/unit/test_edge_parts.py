@@ -10,9 +10,9 @@ from edge_agent.cli import tidy_address
 from edge_agent.errors import AgentError
 from edge_agent.kit.backoff import Backoff, Retries
 from edge_agent.kit.clock import from_us, to_us
-from edge_agent.kit.lock import running_pid, sole_owner
 from edge_agent.kit.threads import OwnThread
 from edge_agent.observability import redact, serve_metrics
+from edge_agent.spool.lock import running_pid, sole_owner
 from edge_agent.uplink.identity import IDENTITY_FILE, load_identity, tidy_hub_url
 from tests.edge_samples import AT
 
