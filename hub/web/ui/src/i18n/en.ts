@@ -171,7 +171,7 @@ const en: Messages = {
     allShown: "All are on the wall",
   },
   search: {
-    words: "What do you look for? e.g. red motorcycle",
+    words: "e.g. red motorcycle",
     go: "Search",
     when: "When",
     from: "From",

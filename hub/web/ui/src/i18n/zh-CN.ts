@@ -169,7 +169,7 @@ const zhCN = {
     allShown: "全部已上墙",
   },
   search: {
-    words: "想找什么？例如：红色摩托车",
+    words: "例如 红色摩托车",
     go: "检索",
     when: "时间",
     from: "开始",

@@ -5,6 +5,9 @@ import { tone } from "@/app/state";
 import type { LonLat } from "@/media/geo";
 import { sector } from "@/media/geo";
 
+/** The pane of the basemap's names. */
+export const LABELS = "qs-labels";
+
 export const latLng = (at: LonLat): L.LatLngTuple => [at.lat, at.lon];
 
 /** Plain squares with coordinates: what is there when a site has no basemap of its own. */
@@ -54,6 +57,7 @@ function shape(feature: Feature, className: string, weight: number): L.GeoJSON {
 }
 function label(at: GeoJSON.Position, name: string, className: string): L.Marker {
   return L.marker([at[1] ?? 0, at[0] ?? 0], {
+    pane: LABELS,
     interactive: false,
     keyboard: false,
     icon: textIcon(className, name),
