@@ -18,6 +18,7 @@ FUTURE_SLACK = timedelta(hours=1)  # an agent's clock may be wrong; its skew is 
 LONGEST_SIGHTING = timedelta(hours=24)
 LONGEST_CLIP = timedelta(hours=6)
 _BOX_SLACK = 0.01
+_TIME_SLACK = timedelta(seconds=1)  # rounding is no reason to lose a sighting
 
 Uplink = SightingSeen | ClipSealed | GapSeen | DeviceFound | Presence
 
@@ -74,12 +75,12 @@ def _span_fault(start_at: datetime, end_at: datetime, now: datetime, longest: ti
 
 
 def _sighting_fault(seen: SightingSeen) -> str:
-    if not seen.start_at <= seen.best_at <= seen.end_at:
+    if not seen.start_at - _TIME_SLACK <= seen.best_at <= seen.end_at + _TIME_SLACK:
         return "best_at outside the sighting"
     for box in _boxes(seen):
         if box.x + box.w > 1 + _BOX_SLACK or box.y + box.h > 1 + _BOX_SLACK:
             return "a box leaves the picture"
-    longest_ms = (seen.end_at - seen.start_at) // timedelta(milliseconds=1) + 1000
+    longest_ms = (seen.end_at - seen.start_at + _TIME_SLACK) // timedelta(milliseconds=1)
     if any(point.t_ms > longest_ms for point in seen.trajectory):
         return "the trajectory outlasts the sighting"
     return ""
