@@ -7,7 +7,7 @@ OpenVINO (default, no torch), ONNX Runtime, or Ultralytics with torch for `.pt` 
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edge_agent.analytics.boxes import Detection, Floats, Image, check_output, decode, letterbox
+from edge_agent.analytics.boxes import Detection, Floats, Image, brightened, check_output, decode, letterbox
 from edge_agent.analytics.weights import resolve_weights, sha256_of
 from edge_agent.errors import AgentError
 from models.detectors.registry import Manifest, ModelRefused, Registry, WeightsFormat
@@ -63,7 +63,7 @@ class ModelDetector:
             AgentError: `detector.wrong_output` when the model answers anything but boxes with the declared classes.
         """
         spec = self._manifest.input
-        blob, fitted = letterbox(image, spec)
+        blob, fitted = letterbox(brightened(image), spec)
         raw = self._runtime.infer(blob)
         if not self._checked:
             check_output(raw.shape, self._manifest.layout, self._manifest.outputs)

@@ -23,6 +23,7 @@ class MotionLimits:
     width: int = 256
     min_level: float = 14.0
     fresh_level: float = 8.0
+    darkest: float = 0.35
     flicker_factor: float = 4.0
     min_patch: float = 0.0008
     sudden_patch: float = 0.01
@@ -61,6 +62,7 @@ class MotionGate:
         self._before: Mask | None = None
         self._grey_before: Floats | None = None
         self._seen = 0
+        self._dim = 1.0
         self._last_at = 0.0
         self._open_until = 0.0
         self._next_idle_look = 0.0
@@ -108,18 +110,21 @@ class MotionGate:
         signed = grey - self._background
         # The median takes out a change of exposure that touches every pixel alike.
         drift = float(np.median(signed[::3, ::3]))
-        level = np.maximum(limits.min_level, limits.flicker_factor * self._flicker)
+        # In the dark all contrasts shrink; the noise that remains is in the flicker.
+        bright = float(np.percentile(self._background[::4, ::4], 95))
+        self._dim = min(1.0, max(limits.darkest, bright / 120.0))
+        level = np.maximum(limits.min_level * self._dim, limits.flicker_factor * self._flicker)
         mask = (np.abs(signed - drift) > level).astype(np.uint8) * 255
         mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), dtype=np.uint8)
         changed = float(mask.mean()) / 255.0
-        return mask, changed > limits.light_share or abs(drift) > 3 * limits.min_level
+        return mask, changed > limits.light_share or abs(drift) > 3 * limits.min_level * self._dim
 
     def _fresh(self, grey: Floats, mask: Mask) -> Mask:
         """Of what differs from the background, what also differs from the frame before: a patch that just stays
         (something put down or taken away, a shadow that has moved on) is no motion."""
         assert self._grey_before is not None
         signed = grey - self._grey_before
-        changed = np.abs(signed - float(np.median(signed[::3, ::3]))) > self._limits.fresh_level
+        changed = np.abs(signed - float(np.median(signed[::3, ::3]))) > self._limits.fresh_level * self._dim
         return np.where(changed, mask, 0).astype(np.uint8)
 
     def _patch(self, mask: Mask, fresh: Mask) -> bool:

@@ -11,9 +11,9 @@ MAX_POINTS = 400
 
 def wire_box(box: BoxF) -> Box:
     """A box for the wire: four decimals (a tenth of a pixel in 1000), inside the picture."""
-    x, y = min(max(box.x, 0.0), 1.0), min(max(box.y, 0.0), 1.0)
-    w, h = min(max(box.w, 0.0), 1.0 - x), min(max(box.h, 0.0), 1.0 - y)
-    return Box(x=round(x, 4), y=round(y, 4), w=round(w, 4), h=round(h, 4))
+    x, y = round(min(max(box.x, 0.0), 1.0), 4), round(min(max(box.y, 0.0), 1.0), 4)
+    w, h = round(min(max(box.w, 0.0), 1.0 - x), 4), round(min(max(box.h, 0.0), 1.0 - y), 4)
+    return Box(x=x, y=y, w=w, h=h)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from edge_agent.analytics.boxes import (
     Detection,
     Image,
     Letterbox,
+    brightened,
     check_output,
     decode,
     letterbox,
@@ -51,6 +52,14 @@ def test_letterbox_keeps_the_shape_and_undo_brings_boxes_back() -> None:
 def test_boxes_partly_outside_the_picture_are_clipped() -> None:
     corners = np.array([[-100, -50, 9000, 700]], dtype=np.float32)
     assert IDENTITY.undo(corners).tolist() == [[0, 0, 1, 1]]
+
+
+def test_only_dark_pictures_are_brightened() -> None:
+    day = np.full((90, 160, 3), 160, np.uint8)
+    assert brightened(day) is day
+    night = np.full((90, 160, 3), 20, np.uint8)
+    assert brightened(night).mean() == pytest.approx(60)
+    assert brightened(np.zeros((2, 2, 3), np.uint8)).max() == 0
 
 
 def yolo_raw(*rows: tuple[float, float, float, float, dict[int, float]]) -> np.ndarray:

@@ -272,8 +272,8 @@ def test_any_path_is_bounded_rises_in_time_and_keeps_its_ends(places: list[tuple
 @given(*(st.floats(-2, 3, allow_nan=False) for _ in range(4)))
 def test_any_box_fits_the_wire(x: float, y: float, w: float, h: float) -> None:
     box = wire_box(BoxF(x, y, w, h))
-    assert box.x + box.w <= 1.0002
-    assert box.y + box.h <= 1.0002
+    assert box.x + box.w <= 1 + 1e-9
+    assert box.y + box.h <= 1 + 1e-9
 
 
 # --- picture ------------------------------------------------------------------------------------------------------------
