@@ -26,6 +26,7 @@ STREAM_SETUP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}
 CLOCK_RESOLUTION_MS = 1000  # ONVIF tells whole seconds
 MAX_SNAPSHOT_BYTES = 4 * 1024 * 1024
 MAX_PROFILES = 64
+SUB_PIXELS = 640 * 360  # what the detector wants; cameras often have a still smaller profile
 MAX_TEXT = 200
 
 
@@ -148,14 +149,19 @@ def _has_video(profile: Any) -> bool:
 
 
 def _source(caller: Caller, reach: Reachable, media: str, token: str, profiles: list[Any]) -> SourceDetails:
-    largest_first = sorted(profiles, key=_pixels, reverse=True)
-    main, sub = largest_first[0], largest_first[-1] if len(largest_first) > 1 else None
+    main, sub = main_and_sub(profiles)
     return SourceDetails(
         token=token,
         main=_stream(caller, reach, media, main),
         sub=_stream(caller, reach, media, sub) if sub is not None else None,
         snapshot_uri=_snapshot_uri(caller, reach, media, _text(main, "token")),
     )
+
+
+def main_and_sub(profiles: list[Any]) -> tuple[Any, Any]:
+    """The largest profile for evidence, and of the others the one nearest to SUB_PIXELS, None when there is no other."""
+    main, *others = sorted(profiles, key=_pixels, reverse=True)
+    return main, min(others, key=lambda profile: abs(_pixels(profile) - SUB_PIXELS), default=None)
 
 
 def _pixels(profile: Any) -> int:

@@ -1,9 +1,11 @@
 """The ONVIF client against simulated devices of every kind, and against servers that are no devices at all."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -11,10 +13,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onvif
 import pytest
 
 from deploy.simcam.config import CameraConfig, OnvifAuth
@@ -25,6 +29,8 @@ from edge_agent.errors import AgentError
 from edge_agent.onvif import client
 from edge_agent.onvif.model import MotionSeen, SourceDetails, StreamDetails
 from edge_agent.onvif.motion import MotionEvents
+from edge_agent.onvif.services import Caller, Login
+from edge_agent.onvif.transport import DeviceHttp
 from models.wire.uplink import PICTURE_MAX_BYTES
 from tests.simcams import PASSWORD, pattern_site, read_stream
 
@@ -267,6 +273,69 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         client.read_clock(address)
     assert refused.value.code == "onvif.unreachable"
     assert time.monotonic() - begun < 10
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stop = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not stop.wait(0.1):
+                    connection.sendall(b" ")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        with DeviceHttp(read_s=1.0, total_s=0.5) as http, pytest.raises(AgentError) as refused:
+            http.fetch("GET", f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        stop.set()
+        thread.join(5)
+    assert refused.value.code == "onvif.unreachable"
+
+
+def test_the_usual_library_talks_to_the_camera(site: SiteProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onvif-zeep's own camera class, as others use it: our device is understood by a client that is not ours."""
+    monkeypatch.setenv("http_proxy", "")  # the class removes it from the environment; monkeypatch brings it back
+    monkeypatch.setenv("https_proxy", "")
+    host, port = _address(site, OnvifAuth.WS_DIGEST).split(":")
+    wsdl = Path(onvif.__file__).parent.parent / "wsdl"
+    camera = onvif.ONVIFCamera("127.0.0.1", port, "viewer", PASSWORD, wsdl_dir=str(wsdl))
+    assert camera.devicemgmt.GetHostname().Name.startswith("sim-")
+    assert {scope.ScopeItem for scope in camera.devicemgmt.GetScopes()} >= {"onvif://www.onvif.org/hardware/SimCam"}
+    services = camera.devicemgmt.GetServices({"IncludeCapability": False})
+    assert [service.Namespace.rsplit("/", 2)[1] for service in services] == ["device", "media", "events"]
+    media = f"http://{host}:{port}/onvif/media_service"
+    caller = Caller(Login("viewer", PASSWORD), timedelta())
+    (source,) = caller.call("media", media, "GetVideoSources")
+    assert (source.token, source.Framerate) == ("vs0", 25.0)
+    assert [one.Name for one in caller.call("media", media, "GetVideoEncoderConfigurations")] == ["main", "sub"]
+    with pytest.raises(AgentError) as refused:
+        caller.call("media", media, "GetStreamUri", StreamSetup=client.STREAM_SETUP, ProfileToken="none")
+    assert "NoProfile" in refused.value.detail
+
+
+def test_the_clock_is_set_and_the_device_rebooted_by_onvif(site: SiteProcess) -> None:
+    address = _address(site)
+    device, caller = f"http://{address}/onvif/device_service", Caller(Login("viewer", PASSWORD), timedelta())
+    date = {"Year": 2020, "Month": 2, "Day": 29}
+    at = {"Time": {"Hour": 1, "Minute": 2, "Second": 3}, "Date": date}
+    caller.call(
+        "devicemgmt", device, "SetSystemDateAndTime", DateTimeType="Manual", DaylightSavings=False, UTCDateTime=at
+    )
+    offset_ms = client.read_clock(address).offset_ms
+    assert offset_ms is not None
+    told = datetime.now(UTC) + timedelta(milliseconds=offset_ms)
+    assert abs((told - datetime(2020, 2, 29, 1, 2, 3, tzinfo=UTC)).total_seconds()) < 5
+    details = client.probe(address, "viewer", PASSWORD)
+    caller = Caller(Login("viewer", PASSWORD), timedelta(milliseconds=details.clock.offset_ms or 0))
+    assert caller.call("devicemgmt", device, "SystemReboot") == "Rebooting"
+    deadline = time.monotonic() + 5
+    while client.discover(0, [address]) and time.monotonic() < deadline:
+        pass
+    assert not [found for found in client.discover(0, [address]) if found.address == address]
 
 
 STREAM = StreamDetails("p", "h264", 640, 360, 25.0, "rtsp://127.0.0.1/main")

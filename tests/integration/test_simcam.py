@@ -125,6 +125,36 @@ async def test_hostile_bytes_end_one_connection_and_no_other(site: Site) -> None
     assert len((await reading).arrived_s) == 60
 
 
+HOSTILE_HTTP = [
+    b"POST /onvif/device_service HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+    b"POST /onvif/device_service HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n",
+    b"POST /onvif/device_service HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"POST /onvif/device_service HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n",
+    b"POST /onvif/device_service HTTP/1.1\r\nX: a\x00b\r\n\r\n",
+    b"POST /onvif/device_service HTTP/9.9\r\n\r\n",
+    b"POST  /onvif/device_service  HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 40_000 + b"\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", HOSTILE_HTTP, ids=range(len(HOSTILE_HTTP)))
+async def test_hostile_http_gets_an_error_and_the_device_lives(site: Site, request_: bytes) -> None:
+    answer = await _ask(f"rtsp://{site.cameras[0].onvif_address}/x", request_)
+    assert re.match(rb"HTTP/1.1 (400|413|431|501) ", answer)
+
+
+async def test_hostile_soap_gets_a_fault(site: Site) -> None:
+    samples = Path(__file__).parents[1] / "fixtures" / "soap"
+    url = f"http://{site.cameras[0].onvif_address}/onvif/device_service"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for name in ("entity_bomb.xml", "outside_entity.xml", "truncated.xml", "empty_body.xml", "page.html"):
+            answer = await client.post(url, content=(samples / name).read_bytes())
+            assert (answer.status_code, "ter:WellFormed" in answer.text) == (400, True), name
+        unknown = await client.post(url, content=(samples / "other_answer.xml").read_bytes())
+        assert "ter:NotAuthorized" in unknown.text
+
+
 async def test_a_client_that_does_not_read_is_bounded_and_hurts_no_other(site: Site) -> None:
     camera = site.cameras[0]
     lazy = camera.main.subscribe()

@@ -1,7 +1,7 @@
 """What a device says of its own address is not believed."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import AgentError
@@ -64,6 +64,7 @@ def test_what_is_no_stream_is_a_bad_answer(uri: str) -> None:
     assert refused.value.code == "onvif.bad_answer"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100))
 def test_the_host_is_ours_whatever_the_device_says(text: str) -> None:
     for uri in (text, f"rtsp://{text}", f"rtsp://a@{text}/x"):

@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace as Plain
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import AgentError
 from edge_agent.onvif.addresses import Address, Reachable
+from edge_agent.onvif.client import main_and_sub
 from edge_agent.onvif.motion import parse_notifications, parse_time, subscription_url
 from edge_agent.onvif.transport import MAX_DEPTH, Answer, Refused, check_soap, parse_xml
 
@@ -52,6 +54,7 @@ def test_a_very_deep_answer_is_refused() -> None:
         parse_xml(b"<a>" * (MAX_DEPTH + 5) + b"</a>" * (MAX_DEPTH + 5))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_refused_by_code(content: bytes) -> None:
     with pytest.raises((AgentError, Refused)):
@@ -83,3 +86,14 @@ def test_a_subscription_elsewhere_is_pulled_here() -> None:
     assert subscription_url(raw, Reachable(Address("10.0.0.5", 80))) == "http://10.0.0.5:80/sub?id=1"
     with pytest.raises(AgentError):
         subscription_url(b"<e/>", Reachable(Address("10.0.0.5", 80)))
+
+
+def _profile(width: int | None, height: int | None) -> Plain:
+    return Plain(VideoEncoderConfiguration=Plain(Resolution=Plain(Width=width, Height=height)))
+
+
+def test_main_is_the_largest_and_sub_is_what_a_detector_wants() -> None:
+    tiny, sub, middle, main = _profile(176, 144), _profile(640, 480), _profile(1280, 720), _profile(2560, 1440)
+    assert main_and_sub([tiny, middle, main, sub]) == (main, sub)
+    assert main_and_sub([main]) == (main, None)
+    assert main_and_sub([_profile(None, -5), main])[0] is main

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.simcam.clips import ClipError, parse_avcc, split_nals
@@ -22,6 +22,7 @@ def _reassembled(payloads: list[bytes]) -> list[bytes]:
     return nals
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=6), header=st.sampled_from([0x65, 0x41, 0x67, 0x06]))
 def test_every_nal_arrives_whole_and_no_packet_is_too_large(sizes: list[int], header: int) -> None:
     nals = [bytes((header,)) + bytes(number % 251 for number in range(size)) for size in sizes]
@@ -66,12 +67,14 @@ def test_parameter_sets_are_read_from_avcc() -> None:
     assert parse_avcc(AVCC) == (b"\x67\x42\xc0", b"\x68\xce", 4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(AVCC) - 1))
 def test_a_cut_off_avcc_is_refused(size: int) -> None:
     with pytest.raises(ClipError):
         parse_avcc(AVCC[:size])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_damaged_samples_are_refused_or_split_whole(sample: bytes) -> None:
     try:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.simcam.digest import DigestGate, parse_digest
@@ -34,6 +34,7 @@ def test_a_request_is_read_with_headers_in_lower_case() -> None:
     assert request.headers == {"cseq": "3", "transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 3 * len(SETUP)), max_size=8))
 def test_pieces_do_not_matter(cuts: list[int]) -> None:
     frame = b"$\x01\x00\x04\x80\xc9\x00\x01"
@@ -79,6 +80,7 @@ def test_too_many_headers_and_too_large_bodies_are_refused() -> None:
         assert refused.value.status == 413
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_give_messages_or_a_refusal(data: bytes) -> None:
     try:
@@ -91,6 +93,7 @@ def test_any_bytes_give_messages_or_a_refusal(data: bytes) -> None:
         assert outcome in {400, 413, 414, 505}
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=60), at=st.integers(0, len(SETUP)))
 def test_a_damaged_request_never_yields_control_characters(data: bytes, at: int) -> None:
     try:
@@ -165,6 +168,7 @@ def test_nonces_are_ours_and_grow_old() -> None:
     assert gate.refusal(foreign, "PLAY", "rtsp://h/main", "viewer", "secret") == "stale"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_authorization_header_is_survived(header: str) -> None:
     assert DigestGate("simcam", qop=True).refusal(header, "GET", "/", "viewer", "secret") in {"missing", "stale"}

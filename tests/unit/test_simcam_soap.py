@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.simcam.clock import CameraClock
@@ -31,6 +31,7 @@ def test_a_hostile_request_is_a_fault(name: str) -> None:
     assert refused.value.subcode == "ter:WellFormed"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=500))
 def test_any_bytes_are_a_call_or_a_fault(body: bytes) -> None:
     with pytest.raises(SoapFault):
@@ -109,6 +110,7 @@ def test_other_datagrams_are_not_answered(name: str) -> None:
     assert probe_id(b" " * MAX_PROBE_BYTES + PROBE.format(types="").encode()) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_datagram_is_survived(data: bytes) -> None:
     assert probe_id(data) is None
