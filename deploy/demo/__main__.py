@@ -66,7 +66,7 @@ def _interrupt(*_: object) -> None:
 def _run(children: Processes, setting: Setting, given: argparse.Namespace) -> int:
     url, known, cameras = _set_up(children, setting)
     if given.check:
-        result = check(url, known, cameras, given.work)
+        result = check(url, known, cameras, given.work, setting.data / "logs" / "page.png")
         children.stop()
         result["processes_left"] = len(children.left())
         print(json.dumps(result, ensure_ascii=False), flush=True)

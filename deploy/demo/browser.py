@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from deploy.demo.processes import DemoError
@@ -19,9 +20,13 @@ FLAGS = (
 LIVE_FRAMES = 50
 
 
-def look(url: str, username: str, password: str) -> dict[str, Any]:
-    """Signs in as `username`, searches a person, plays a verified clip, opens the wall; what was seen."""
-    from playwright.sync_api import sync_playwright
+def look(url: str, username: str, password: str, failure: Path) -> dict[str, Any]:
+    """Signs in as `username`, searches a person, plays a verified clip, opens the wall; what was seen.
+
+    Raises:
+        DemoError: something did not show; the page at that moment is in `failure` (PNG).
+    """
+    from playwright.sync_api import Error, sync_playwright
 
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -31,10 +36,13 @@ def look(url: str, username: str, password: str) -> dict[str, Any]:
             profile, executable_path=chromium, args=list(FLAGS), chromium_sandbox=False, headless=True,
             viewport={"width": 1440, "height": 900}, locale="zh-CN",
         )  # fmt: skip
+        page = context.pages[0]
         try:
-            page = context.pages[0]
             _sign_in(page, url, username, password)
             return {**_clip(page, url), **_wall(page, url)}
+        except Error as error:
+            page.screenshot(path=failure)
+            raise DemoError(f"the page does not show it ({failure}): {error.message[:600]}") from error
         finally:
             context.close()
 
@@ -51,35 +59,33 @@ def _sign_in(page: Any, url: str, username: str, password: str) -> None:
     page.get_by_test_id("purpose-bar").wait_for(timeout=15_000)
     page.get_by_test_id("purpose-set").first.click()
     page.get_by_test_id("purpose-kind-test").click()
-    note = page.get_by_test_id("purpose-note")
-    note.locator("textarea, input").or_(page.locator("[data-testid=purpose-note]:is(input, textarea)")).first.fill(
-        "演示检查"
-    )
+    _field(page, "purpose-note").fill("演示检查")
     page.get_by_test_id("purpose-submit").click()
     page.get_by_test_id("purpose-current").wait_for(timeout=10_000)
 
 
+def _field(page: Any, test_id: str) -> Any:
+    """The input of a labelled field: the element itself or the one inside it."""
+    own = f"[data-testid={test_id}]:is(input, textarea), [data-testid={test_id}] :is(input, textarea)"
+    return page.locator(own).first
+
+
 def _clip(page: Any, url: str) -> dict[str, Any]:
-    """A person found by search, and its clip played."""
-    page.goto(f"{url}/search?classes=person")
-    page.get_by_test_id("hit").first.wait_for(timeout=20_000)
+    """A person found by search, and its clip played: of the newest hits, the first whose clip has been verified."""
+    from playwright.sync_api import TimeoutError as NotInTime
+
+    page.goto(f"{url}/search?class=person")
     hits = page.get_by_test_id("hit")
-    for number in range(min(hits.count(), 12)):
+    hits.first.wait_for(timeout=20_000)
+    moving = "() => { const v = document.querySelector('[data-testid=player-video]'); return v && v.currentTime > 0.6 }"
+    for number in range(min(hits.count(), 20)):
         hits.nth(number).click()
-        seal = page.get_by_test_id("seal-status")
         try:
-            seal.wait_for(timeout=4_000)
-        except Exception as error:
-            if type(error).__name__ != "TimeoutError":
-                raise
-            continue  # this one's clip is still on its way: look at the next
-        if seal.get_attribute("data-status") == "verified":
-            break
+            page.wait_for_function(moving, timeout=4_000)
+        except NotInTime:
+            continue  # this one's clip is still on its way
+        break
     video = page.get_by_test_id("player-video")
-    page.wait_for_function(
-        "() => { const v = document.querySelector('[data-testid=player-video]'); return v && v.currentTime > 0.6 }",
-        timeout=20_000,
-    )
     return {
         "clip_played_s": round(float(video.evaluate("v => v.currentTime")), 2),
         "seal_shown": page.get_by_test_id("seal-status").get_attribute("data-status"),
@@ -90,8 +96,9 @@ def _wall(page: Any, url: str) -> dict[str, Any]:
     """Live tiles until enough frames are decoded; time of the first from the click on."""
     page.goto(f"{url}/wall")
     page.get_by_test_id("wall-tile").first.wait_for(timeout=15_000)
-    if page.get_by_test_id("wall-fill").count():
-        page.get_by_test_id("wall-fill").first.click()
+    fill = page.get_by_test_id("wall-fill").first
+    if fill.is_enabled():  # the wall fills itself the first time; later one asks for it
+        fill.click()
     frames = "() => window.__qianshao ? Math.max(0, ...window.__qianshao.tiles().map(t => t.framesDecoded)) : 0"
     page.wait_for_function(f"() => ({frames})() > {LIVE_FRAMES}", timeout=60_000)
     tiles = page.evaluate("() => window.__qianshao.tiles()")

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from deploy.demo.browser import look
@@ -15,7 +16,9 @@ SEARCHES = 60
 VERIFY_WITHIN_S = 150.0
 
 
-def check(url: str, accounts: dict[str, str], cameras: list[dict[str, Any]], work_s: float) -> dict[str, Any]:
+def check(
+    url: str, accounts: dict[str, str], cameras: list[dict[str, Any]], work_s: float, failure: Path
+) -> dict[str, Any]:
     """Lets the village work, then measures; the result as one flat object."""
     began_at = datetime.now(UTC)
     with HubClient(url) as hub:
@@ -28,7 +31,7 @@ def check(url: str, accounts: dict[str, str], cameras: list[dict[str, Any]], wor
         search_ms = _search_times(hub, began_at, [c["id"] for c in cameras])
         links = _proposed_links(hub, cameras, began_at)
         chain = hub.ask("GET", "/ledger/verification")
-    seen = look(url, "zhang", accounts["zhang"])
+    seen = look(url, "zhang", accounts["zhang"], failure)
     return {
         "cameras": len(cameras),
         "sightings": sum(classes.values()),
