@@ -32,7 +32,7 @@ AGENT = UUID(int=1)
 CAMERA = UUID(int=2)
 KEY = SigningKey.generate()
 MEDIA = MediaInfo(codec="avc1.42e01f", width=640, height=360, frames=10, fps_measured=10)
-EVENTS = [UUID(int=100 + n) for n in range(3)]
+EVENTS = [UUID(int=100 + n) for n in range(2)]
 
 
 class Killer:
@@ -107,7 +107,7 @@ def cut(spool: Spool, clip_id: UUID) -> CutFile:
 
 
 def play(folder: Path, done: "os.PathLike[str]") -> None:
-    """Three events, as an agent would: sighting, event, cut, seal, announcement acknowledged, receipt. Resumable."""
+    """Two events, as an agent would: sighting, event, cut, seal, announcement acknowledged, receipt. Resumable."""
     spool = Spool(folder)
     spool.call(clips.close_open_events)
     spool.call(sightings.finish_open)
