@@ -164,6 +164,7 @@ def _serve_child(settings: Settings, run_dir: Path, env: dict[str, str]) -> Chil
         env=env,
         log_path=run_dir / "logs" / "serve.log",
         stop_timeout_s=12.0,
+        death_signal=signal.SIGKILL,  # its servers go, too: there is nothing left to end in order
     )
 
 
@@ -191,6 +192,7 @@ def _worker_child(run_dir: Path, env: dict[str, str]) -> ChildSpec:
         probe=probe,
         env=env,
         log_path=run_dir / "logs" / "worker.log",
-        stop_timeout_s=15.0,
+        stop_timeout_s=12.0,
+        death_signal=signal.SIGKILL,
         ready_file=ready,
     )

@@ -144,6 +144,7 @@ def child(data: Path, port: int, password: str, owner: Owner, log_path: Path) ->
         probe=_Probe(port, password),
         log_path=log_path,
         stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
+        death_signal=signal.SIGINT,
         stop_timeout_s=30.0,
         owner=owner,
     )

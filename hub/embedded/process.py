@@ -48,6 +48,7 @@ class ChildSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     log_path: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGTERM  # what the kernel sends it when we are killed
     stop_timeout_s: float = 15.0
     ready_timeout_s: float = 60.0
     owner: Owner = field(default_factory=Owner.ourselves)
@@ -73,15 +74,15 @@ class ProcessMark:
         return process if same else None
 
 
-def launch_argv(argv: tuple[str, ...], stop_signal: signal.Signals, owner: Owner) -> tuple[str, ...]:
+def launch_argv(argv: tuple[str, ...], death_signal: signal.Signals, owner: Owner) -> tuple[str, ...]:
     """The command that starts `argv` through the launcher."""
-    words = (os.getpid(), int(stop_signal), owner.uid, owner.gid, int(owner.search))
+    words = (os.getpid(), int(death_signal), owner.uid, owner.gid, int(owner.search))
     return (sys.executable, "-I", str(LAUNCHER), *map(str, words), "--", *argv)
 
 
 async def spawn(spec: ChildSpec) -> asyncio.subprocess.Process:
     """Starts the child in a session of its own: a Ctrl-C at the terminal reaches the supervisor alone."""
-    argv = launch_argv(spec.argv, spec.stop_signal, spec.owner)
+    argv = launch_argv(spec.argv, spec.death_signal, spec.owner)
     if spec.ready_file is not None:
         spec.ready_file.unlink(missing_ok=True)
     env = {**os.environ, **spec.env}

@@ -6,6 +6,7 @@ another account of the same machine cannot walk round the gateway over HTTP.
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -108,6 +109,7 @@ def child(folder: Path, ports: dict[str, int], log_path: Path) -> ChildSpec:
         # Told to end, its filer waits 15 s for a subscriber that is itself. What was answered is in its files already
         # (tests kill it with -9), so that is not waited for.
         stop_timeout_s=1.0,
+        death_signal=signal.SIGKILL,
     )
 
 

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 QUEUE = "hub"
 STALLED_AFTER_S = 60.0
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
 
 _DEFER = text("""
     select procrastinate_defer_jobs_v1(array[
