@@ -2,11 +2,12 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpcore
 import httpx
 from lxml import etree
 from zeep.transports import Transport
@@ -47,6 +48,47 @@ class Answer:
         return self.content.decode("utf-8", "replace")
 
 
+class _Hurried(httpcore.NetworkStream):
+    """A connection whose every wait ends with the exchange's deadline: a device that drips bytes cannot hold us."""
+
+    def __init__(self, stream: httpcore.NetworkStream, left_s: Callable[[], float]) -> None:
+        self._stream = stream
+        self._left_s = left_s
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left_s = self._left_s()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout("the exchange took too long")
+        return self._stream.read(max_bytes, min(left_s, timeout or left_s))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    """Opens connections that keep the deadline."""
+
+    def __init__(self, left_s: Callable[[], float]) -> None:
+        self._left_s = left_s
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return _Hurried(super().connect_tcp(*args, **kwargs), self._left_s)
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx has no total time limit and no way to hand in a backend, so its pool is replaced."""
+
+    def __init__(self, left_s: Callable[[], float]) -> None:
+        super().__init__(trust_env=False)
+        self._pool = httpcore.ConnectionPool(network_backend=_Backend(left_s), max_connections=2)
+
+
 class DeviceHttp:
     """HTTP to one device, with or without HTTP digest. Use it as a context manager."""
 
@@ -55,8 +97,10 @@ class DeviceHttp:
         timeout = httpx.Timeout(read_s, connect=CONNECT_S)
         # trust_env=False: cameras are on our own network, a proxy set for the outside must not see their passwords.
         headers = {"Accept-Encoding": "identity"}
-        self._client = httpx.Client(auth=auth, timeout=timeout, trust_env=False, headers=headers)
         self._total_s = total_s
+        self._deadline = 0.0
+        transport = _Transport(lambda: self._deadline - time.monotonic())
+        self._client = httpx.Client(auth=auth, timeout=timeout, trust_env=False, headers=headers, transport=transport)
 
     def __enter__(self) -> "DeviceHttp":
         return self
@@ -77,17 +121,15 @@ class DeviceHttp:
         Raises:
             AgentError: onvif.unreachable (no connection, no answer in time), onvif.bad_answer (too large, encoded).
         """
-        deadline = time.monotonic() + self._total_s
+        self._deadline = time.monotonic() + self._total_s
         with _mapped(), self._client.stream(method, url, content=content, headers=dict(headers or {})) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise AgentError("onvif.bad_answer", "compressed without being asked")
             body = bytearray()
-            for piece in response.iter_raw(64 * 1024):
+            for piece in response.iter_raw():
                 body += piece
                 if len(body) > max_bytes:
                     raise AgentError("onvif.bad_answer", f"answer larger than {max_bytes} bytes")
-                if time.monotonic() > deadline:
-                    raise AgentError("onvif.unreachable", "answer too slow")
             return Answer(response.status_code, dict(response.headers), bytes(body))
 
 
