@@ -15,7 +15,6 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from procrastinate.exceptions import ConnectorException
 from sqlalchemy.exc import SQLAlchemyError
 
 import hub.ingest.jobs
@@ -39,7 +38,7 @@ UPLOAD_LIFE = timedelta(days=7)
 UPLINK_AT_ONCE = 4
 
 # What a server that is away looks like from inside a part; anything else is a fault of ours and ends the worker, loudly.
-_OUTAGE = (Unavailable, SQLAlchemyError, psycopg.Error, ConnectorException, OSError, TimeoutError)
+_OUTAGE = (Unavailable, SQLAlchemyError, psycopg.Error, OSError, TimeoutError)
 
 
 async def _partitions(context: Context) -> None:

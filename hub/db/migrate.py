@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, text
 
-from hub.jobs.schema import ensure_job_tables
+from hub.db.job_tables import ensure_job_tables
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 0x7169616E  # two replicas that start together migrate one after the other

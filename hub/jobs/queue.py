@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate.exceptions import ConnectorException
 from sqlalchemy import text
 
 from hub.db.engine import Connection
@@ -88,8 +89,18 @@ async def _retry_stalled(app: App) -> None:
 
 
 async def run(url: str, context: Any, jobs: Sequence[Job], concurrency: int = 2) -> None:
-    """Runs jobs until cancelled. Ends with an error when the database goes away: start it again then."""
-    app = build(url, context, jobs)
+    """Runs jobs until cancelled.
+
+    Raises:
+        Unavailable: `jobs.unavailable`, when the database goes away: start it again then.
+    """
+    try:
+        await _run(build(url, context, jobs), concurrency)
+    except ConnectorException as error:
+        raise Unavailable("jobs.unavailable", str(error)) from error
+
+
+async def _run(app: App, concurrency: int) -> None:
     async with app.open_async():
         await app.run_worker_async(
             queues=[QUEUE],
