@@ -93,7 +93,8 @@ export function useKeys(keys: Record<string, (event: KeyboardEvent) => void>): v
     );
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (typing && event.key !== "Escape") return;
-    if (event.key === " " && target?.closest("button, a")) return; // space presses the focused button
+    // Space presses the focused button, but on a card of results (`data-card`) it plays: Enter opens those.
+    if (event.key === " " && target?.closest("button, a") && !target.closest("[data-card]")) return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
