@@ -38,7 +38,9 @@ export const LATE_AFTER_MS = 3000;
 const POLL_MS = 500;
 const FIRST_FRAME_WITHIN_MS = 12_000;
 const RECONNECT_AFTER_LATE_MS = 12_000;
-const ICE_GATHER_MS = 1500;
+/** With a TURN server its candidates are worth waiting for; without, the hub learns our address from our first check. */
+const GATHER_WITH_SERVERS_MS = 1500;
+const GATHER_ALONE_MS = 100;
 /** Refusals that will not change by asking again soon. */
 const SLOW_CODES = /^(consent\.|permission\.|purpose\.|session\.|camera\.unknown)/;
 
@@ -143,7 +145,7 @@ export class WhepViewer {
       if (generation === this.generation && peer.connectionState === "failed") this.fail("live.connection_failed");
     };
     await peer.setLocalDescription(await peer.createOffer());
-    await gathered(peer);
+    await gathered(peer, session.ice_servers.length > 0 ? GATHER_WITH_SERVERS_MS : GATHER_ALONE_MS);
     const url = new URL(session.whep_url, location.href);
     const reply = await fetch(url, {
       method: "POST",
@@ -276,11 +278,11 @@ function preferH264(transceiver: RTCRtpTransceiver): void {
   if (wanted.length > 0) transceiver.setCodecPreferences([...wanted, ...helpers]);
 }
 
-/** Resolves when all ICE candidates are in the description, or after 1.5 s with those that are. */
-function gathered(peer: RTCPeerConnection): Promise<void> {
+/** Resolves when all ICE candidates are in the description, or after `mostMs` with those that are. */
+function gathered(peer: RTCPeerConnection, mostMs: number): Promise<void> {
   if (peer.iceGatheringState === "complete") return Promise.resolve();
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ICE_GATHER_MS);
+    const timer = setTimeout(resolve, mostMs);
     peer.addEventListener("icegatheringstatechange", () => {
       if (peer.iceGatheringState === "complete") {
         clearTimeout(timer);
