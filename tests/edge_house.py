@@ -16,9 +16,14 @@ from sqlalchemy import text
 from hub import worker
 from hub.app import create_app
 from hub.context import Context
+from hub.identity.model import Role
+from hub.live.gate import DatabaseGate
+from hub.live.model import LiveConfig
+from hub.live.relay import Relay
+from hub.live.service import LiveHub
 from hub.storage.minio import MinioStore
 from tests.netcut import Line
-from tests.seeding import signed_in
+from tests.seeding import PASSWORD, seed_user, signed_in
 from tests.servers import TestServers
 
 CONSENT = {"share_clips": True, "share_live": True, "purposes": ["emergency"], "hours": [], "expires_at": None}
@@ -73,6 +78,16 @@ class House:
         answer = await self.admin.post(f"/cameras/{camera_id}/adoption", json=body)
         assert answer.is_success, answer.text
 
+    @asynccontextmanager
+    async def person(self, role: Role) -> AsyncIterator[httpx.AsyncClient]:
+        """Somebody at the hub's page, over the network: in the process that relays live pictures."""
+        user = await seed_user(self.context, role)
+        async with httpx.AsyncClient(base_url=f"{self.hub_url}/api/v1", timeout=15, trust_env=False) as http:
+            answer = await http.post("/session", json={"username": user.username, "password": PASSWORD})
+            http.headers["X-CSRF-Token"] = answer.raise_for_status().json()["csrf_token"]
+            (await http.put("/session/purpose", json={"kind": "duty", "note": "watch"})).raise_for_status()
+            yield http
+
     async def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """What the hub's database holds."""
         async with self.context.db.transaction() as tx:
@@ -103,8 +118,10 @@ async def house_on(servers: TestServers, context: Context) -> AsyncIterator[Hous
         context = dataclasses.replace(
             context, store=store, nats_public_urls=[f"nats://{nats.address}"], public_url=f"http://{http.address}"
         )
+        config = LiveConfig()
+        live = LiveHub(context, Relay(config), DatabaseGate(context), config)
         server = uvicorn.Server(
-            uvicorn.Config(create_app(context), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+            uvicorn.Config(create_app(context, live=live), log_config=None, timeout_graceful_shutdown=1)
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         working = asyncio.create_task(worker.run(context))
