@@ -3,7 +3,7 @@
     python -m deploy.screenshots --url http://127.0.0.1:8080 --accounts-file accounts.json --out docs/pictures
 
 The accounts file is JSON: `{"investigator": "password", …}` (user name to password) or a list of
-`{"username": …, "password": …}`. Pages are taken with the first account that may open them. Pictures are JPEGs,
+`{"username": …, "password": …}`. Pages are taken with the first account that may open them. Pictures are palette PNGs,
 small enough for a README. Needs Playwright and a Chromium (`--chromium`), Chinese text needs a CJK font.
 """
 
@@ -247,9 +247,10 @@ def set_purpose(page: Page) -> None:
 
 
 def save(page: Page, out: Path, name: str, size: str, locale: str) -> None:
-    """A JPEG without colour subsampling: small letters and marks of state keep their colour."""
+    """A PNG with 256 colours chosen by k-means over the rare ones: small marks of state keep their colour."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.save(out / f"{name}-{size}-{locale}.jpg", quality=85, subsampling=0, optimize=True)
+    small = picture.quantize(colors=256, method=Image.Quantize.MAXCOVERAGE, kmeans=8, dither=Image.Dither.NONE)
+    small.save(out / f"{name}-{size}-{locale}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ export interface paths {
         head?: never;
         /**
          * Change Own Account
-         * @description One's own language and password; a new password ends one's other sessions.
+         * @description One's own language and password; a new password ends one's other sessions. 429 `login.too_many`.
          */
         patch: operations["change_own_account"];
         trace?: never;
