@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.keys import NKEY_ACCOUNT, SigningKey
+from models.keys import NKEY_ACCOUNT, NKEY_OPERATOR, NKEY_USER, SigningKey
 from models.wire.downlink import IceServer
 
+_DATABASE_SCHEME = "postgresql+psycopg://"
+_SEED_KINDS = (NKEY_ACCOUNT, NKEY_OPERATOR, NKEY_USER)
 OUTSIDE = ("database_url", "s3_endpoint", "nats_urls")
 
 
@@ -54,7 +56,14 @@ class Settings(BaseSettings):
 
     live_ice_addresses: list[str] = Field(default_factory=list, description="local addresses offered to viewers")
     live_ice_servers: list[IceServer] = Field(default_factory=list, description="STUN/TURN for both ends")
+    live_turn_secret: SecretStr | None = Field(
+        default=None, description="shared with the TURN servers (coturn: static-auth-secret); signs short-lived users"
+    )
     live_lease_s: int = Field(default=20, gt=1, le=600)
+
+    worker_metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="the worker's Prometheus figures on 127.0.0.1, at /metrics; 0: none"
+    )
 
     basemap_path: Path | None = Field(default=None, description="GeoJSON drawn under the cameras")
 
@@ -64,6 +73,20 @@ class Settings(BaseSettings):
         value = value.rstrip("/")
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_our_driver(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(_DATABASE_SCHEME):
+            raise ValueError(f"must begin with {_DATABASE_SCHEME}")
+        return value
+
+    @field_validator("nats_account_seed")
+    @classmethod
+    def _of_an_account(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            nats_key_from_seed(value.get_secret_value(), NKEY_ACCOUNT)
         return value
 
     @model_validator(mode="after")
@@ -118,16 +141,23 @@ def text_secret(path: Path, length_bytes: int) -> str:
     return path.read_text().strip()
 
 
-def nats_key_from_seed(seed: str) -> SigningKey:
-    """The signing key inside a NATS seed (`SA…`, `SO…`, `SU…`).
+def nats_key_from_seed(seed: str, kind: int | None = None) -> SigningKey:
+    """The signing key inside a NATS seed (`SA…`, `SO…`, `SU…`); of `kind` only, where one is given.
 
     Raises:
-        ValueError: it is no NATS seed.
+        ValueError: it is no NATS seed, or one of another kind.
     """
-    raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
+    try:
+        raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
+    except ValueError:
+        raise ValueError("not a NATS seed") from None
     if len(raw) != 36 or raw[0] & 0xF8 != 18 << 3:
         raise ValueError("not a NATS seed")
-    return SigningKey(Ed25519PrivateKey.from_private_bytes(raw[2:34]))
+    key = SigningKey(Ed25519PrivateKey.from_private_bytes(raw[2:34]))
+    # The whole text, checksum too: a seed copied with a slip would be another account.
+    if not any(key.nkey_seed(one).decode() == seed for one in ([kind] if kind is not None else _SEED_KINDS)):
+        raise ValueError("not a NATS seed of that kind")
+    return key
 
 
 @dataclass(frozen=True, repr=False)

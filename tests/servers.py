@@ -80,6 +80,13 @@ async def fresh_database(servers: TestServers) -> str:
     return servers.stack.database_url(name)
 
 
+async def empty_database(servers: TestServers) -> str:
+    """A database without any table; its SQLAlchemy URL. Drop it with `drop_database`."""
+    name = f"t_{secrets.token_hex(6)}"
+    await _create_database(servers.stack, name)
+    return servers.stack.database_url(name)
+
+
 async def drop_database(servers: TestServers, url: str) -> None:
     """Drops a database of `fresh_database`, ending whoever is still connected."""
     name = url.rsplit("/", 1)[1]

@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from hub.cli.check import check as check_hub
-from hub.cli.parts import database_url, open_context
-from hub.cli.up import until_stopped
-from hub.db.migrate import upgrade
+from hub.cli.parts import open_context
+from hub.cli.up import prepare, until_stopped
 from hub.embedded import stack
 from hub.errors import HubError
 from hub.identity.accounts import create_account
@@ -28,6 +28,7 @@ T = TypeVar("T")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables, secrets among them
     help="平安黔哨 Hub: residents' own cameras, connected by consent, searchable with a purpose, provable as evidence.\n\n"
     "Settings are QIANSHAO_* variables. Without any, `up` starts PostgreSQL, an S3 store and NATS of its own in the data "
     "folder; with QIANSHAO_DATABASE_URL, QIANSHAO_S3_ENDPOINT and QIANSHAO_NATS_URLS set, it uses those.",
@@ -50,6 +51,9 @@ def _settings(**given: Any) -> Settings:
         for fault in error.errors(include_url=False, include_input=False, include_context=False):
             where = ".".join(str(word) for word in fault["loc"])
             typer.echo(f"settings: {where + ': ' if where else ''}{fault['msg']}", err=True)
+        raise typer.Exit(2) from None
+    except SettingsError as error:  # a list that is not JSON; the library's words name the field, never the value
+        typer.echo(f"settings: {error}: lists are JSON", err=True)
         raise typer.Exit(2) from None
 
 
@@ -120,11 +124,14 @@ def worker(
 
 @app.command()
 def migrate(data: DataDir = None) -> None:
-    """Bring the database to the newest schema. Forward only; repeating it changes nothing."""
+    """Bring the database to the newest schema; make buckets and the message stream. Repeating it changes nothing.
+
+    Forward only. `up` does it by itself; elsewhere it runs once before `serve` and `worker`.
+    """
 
     async def run(settings: Settings) -> None:
-        await asyncio.to_thread(upgrade, database_url(settings))
-        print("the schema is up to date")
+        await prepare(settings)
+        print("schema, buckets and stream are up to date")
 
     _run(_on_servers(_settings(data_dir=data), run))
 

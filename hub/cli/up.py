@@ -15,7 +15,7 @@ import structlog
 
 from hub.cli.parts import database_url, open_bus, open_context, open_store, public_url
 from hub.db.migrate import upgrade
-from hub.embedded import stack
+from hub.embedded import ports, stack
 from hub.embedded.ports import LOOPBACK, is_free
 from hub.embedded.process import ChildSpec
 from hub.embedded.supervisor import Supervisor
@@ -89,20 +89,23 @@ def _write_ready(path: Path, running: Running) -> None:
 @asynccontextmanager
 async def up(settings: Settings, say: Say) -> AsyncIterator[Running]:
     """The hub while the block runs."""
-    if not settings.embedded:
-        run_dir = await asyncio.to_thread(_run_dir, settings.data_dir)
-        async with Supervisor(run_dir / "children.json", say) as supervisor:
-            yield await _start(settings, supervisor, say, run_dir)
+    if settings.embedded:
+        say("starting PostgreSQL, object store and messages …")
+        async with stack.running(settings.data_dir, say) as servers:
+            assert servers.supervisor is not None  # ours
+            yield await _start(_named(settings, servers), servers.supervisor, say, servers.data_dir)
         return
-    say("starting PostgreSQL, object store and messages …")
-    async with stack.running(settings.data_dir, say) as servers:
-        assert servers.supervisor is not None  # ours
-        yield await _start(_named(settings, servers), servers.supervisor, say, servers.data_dir)
+    say("using the servers that the settings name …")
+    run_dir = await asyncio.to_thread(stack.made, settings.data_dir)
+    with stack.held(run_dir):  # one `up` per folder here, too: a second one would end the first one's children
+        async with Supervisor(run_dir / "children.json", say) as supervisor:
+            yield await _start(_with_port(settings, run_dir), supervisor, say, run_dir)
 
 
-def _run_dir(data_dir: Path) -> Path:
-    (data_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
-    return data_dir.resolve()
+def _with_port(settings: Settings, run_dir: Path) -> Settings:
+    if settings.http_port:
+        return settings
+    return settings.on({"http_port": ports.choose(run_dir / "ports.json", ("http",))["http"]})
 
 
 def _named(settings: Settings, servers: stack.Servers) -> Settings:

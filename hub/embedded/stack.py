@@ -54,7 +54,7 @@ class Servers:
 
 
 @contextmanager
-def _held(data_dir: Path) -> Iterator[None]:
+def held(data_dir: Path) -> Iterator[None]:
     """The folder's lock; the kernel lets it go with our process, however that ends.
 
     Raises:
@@ -73,7 +73,8 @@ def _held(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _made(data_dir: Path) -> Path:
+def made(data_dir: Path) -> Path:
+    """The data folder, made where it is missing; its absolute path."""
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (data_dir / "logs").mkdir(exist_ok=True)
@@ -88,9 +89,9 @@ async def running(data_dir: Path, report: Report = lambda line: None) -> AsyncIt
         Conflict: `embedded.folder_in_use`.
         Unavailable: a server did not come up; says which and what it wrote.
     """
-    data_dir = _made(data_dir)
+    data_dir = made(data_dir)
     logs = data_dir / "logs"
-    with _held(data_dir):
+    with held(data_dir):
         secrets = Secrets.load(data_dir)
         async with Supervisor(data_dir / "children.json", report) as supervisor:
             chosen = ports.choose(data_dir / "ports.json", PORT_NAMES)
@@ -121,9 +122,9 @@ async def _start(servers: Servers, supervisor: Supervisor, logs: Path) -> None:
 @asynccontextmanager
 async def reached(data_dir: Path) -> AsyncIterator[Servers]:
     """The servers of `data_dir`: those of the `up` that runs on it, else started for the block."""
-    data_dir = _made(data_dir)
+    data_dir = made(data_dir)
     try:
-        with _held(data_dir):
+        with held(data_dir):
             pass
     except Conflict:
         yield Servers(data_dir, ports.remembered(data_dir / "ports.json"), Secrets.load(data_dir))

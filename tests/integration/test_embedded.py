@@ -286,24 +286,3 @@ async def test_an_ordinary_user_can_run_it() -> None:
     finally:
         assert await hub.end() == 0
         await (await asyncio.create_subprocess_exec("rm", "-rf", "--", str(folder))).wait()
-
-
-async def test_outside_servers_are_used_and_nothing_is_embedded(hub: HubProcess, tmp_path: Path) -> None:
-    servers = hub.servers()
-    env = {
-        "QIANSHAO_DATABASE_URL": servers.database_url(),
-        "QIANSHAO_S3_ENDPOINT": servers.s3_endpoint,
-        "QIANSHAO_S3_ACCESS_KEY": servers.secrets.s3_access_key,
-        "QIANSHAO_S3_SECRET_KEY": servers.secrets.s3_secret_key,
-        "QIANSHAO_NATS_URLS": json.dumps(servers.nats_urls),
-        "QIANSHAO_NATS_ACCOUNT_SEED": servers.secrets.account_seed,
-    }
-    folder = tmp_path / "second"
-    folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        env["QIANSHAO_HTTP_PORT"] = str(probe.getsockname()[1])
-    code, out, error = await run_cli("check", "--data", str(folder), env=env)
-    assert code in {0, 1}, error
-    assert json.loads(out)["servers"]["database"] == "ok"
-    assert not (folder / "postgres").exists()
