@@ -2,7 +2,7 @@
 FROM node:22-slim AS page
 WORKDIR /src/hub/web/ui
 COPY hub/web/ui/package.json hub/web/ui/package-lock.json hub/web/ui/.npmrc ./
-RUN npm ci --no-audit --no-fund
+RUN npm install --no-save --no-audit --no-fund
 COPY hub/web/ui ./
 RUN npm run build
 
