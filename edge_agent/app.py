@@ -306,6 +306,7 @@ class Agent:
                     settings.weights_dir,
                     settings.detector_runtime,
                     settings.detector_threads,
+                    download=settings.weights_download,
                 )
             except AgentError as error:
                 self.reporter.analytics_code = error.code

@@ -50,6 +50,8 @@ SENTENCES = {
     "onvif.auth_failed": "The camera refuses this user name or password.",
     "spool.newer": "A newer version of this program has used this folder. Update, then try again.",
     "spool.unreadable": "The data folder's database cannot be read.",
+    "detector.loading": "The detector is being loaded; recording does not wait for it.",
+    "detector.no_weights": "Detection is off: no weights. Recording and live go on. Name a folder with QIANSHAO_WEIGHTS.",
     "identity.unreadable": "The identity file of this data folder cannot be read.",
 }
 
@@ -75,6 +77,11 @@ def _fail(error: AgentError) -> NoReturn:
     sentence = SENTENCES.get(error.code, error.detail or "That did not work.")
     print(f"{sentence} [{error.code}]", file=sys.stderr)
     raise SystemExit(2 if isinstance(error, HubRefused) else 1)
+
+
+def _in_words(code: str) -> str:
+    """A code with its sentence, where there is one."""
+    return f"{code} ({SENTENCES[code]})" if code in SENTENCES else code
 
 
 def _settings(data: Path | None) -> Settings:
@@ -258,7 +265,7 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         return
     print(f"agent     {seen['agent'] or 'not enrolled'}  {'running' if seen['running'] else 'not running'}")
     print(f"hub       {seen['hub'] or '-'}  {seen['uplink']}")
-    print(f"analytics {seen['analytics']}")
+    print(f"analytics {_in_words(seen['analytics'])}")
     print(f"outbox    {seen['outbox_messages']} messages, {seen['clip_bytes']} bytes of clips")
     print("clips     " + (", ".join(f"{count} {state}" for state, count in seen["clips"].items()) or "none"))
     for reason, count in seen["losses"].items():

@@ -18,6 +18,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("weights_dir", "QIANSHAO_WEIGHTS"),
         description="folder with detector weights",
     )
+    weights_download: bool = Field(
+        default=True, description="fetch missing detector weights (10 MB, once); false on a metered line"
+    )
     detector: str = "yolo11n"
     detector_runtime: Literal["openvino", "onnxruntime", "ultralytics"] = "openvino"
     detector_threads: int = Field(default=1, ge=1, le=64)

@@ -51,14 +51,29 @@ async def cli(*args: str, stdin: str = "") -> str:
 async def agent_process(
     data: Path, log: Path, every_s: float = 3.0, settings: dict[str, str] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The agent, until the end of the block (by SIGTERM, unless it was killed)."""
+    """The agent with happenings made up (`tests.edge_process`), until the end of the block (by SIGTERM, unless it was killed)."""
+    async with _process(["-m", "tests.edge_process", str(data), str(every_s)], log, settings) as child:
+        yield child
+
+
+@asynccontextmanager
+async def real_agent(
+    data: Path, log: Path, settings: dict[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`qianshao-edge run`, detector and all, until the end of the block."""
+    run = ["-c", "from edge_agent.cli import main; main()", "run", "--data", str(data)]
+    async with _process(run, log, {"QIANSHAO_EDGE_LOG_FORMAT": "json", **(settings or {})}) as child:
+        yield child
+
+
+@asynccontextmanager
+async def _process(
+    command: list[str], log: Path, settings: dict[str, str] | None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     with log.open("ab") as to:
         child = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "tests.edge_process",
-            str(data),
-            str(every_s),
+            *command,
             stdout=to,
             stderr=to,
             env={**os.environ, "QIANSHAO_EDGE_DEVICE_EVERY_S": "5", **(settings or {})},

@@ -107,8 +107,11 @@ def load_detector(
     runtime: RuntimeName = "openvino",
     threads: int = 1,
     cache_dir: Path | None = None,
+    *,
+    download: bool = True,
 ) -> ModelDetector:
-    """The detector of that name from the project's registry; fetches weights where needed (blocking, may take minutes).
+    """The detector of that name from the project's registry; fetches weights where needed (blocking, may take minutes) and
+    allowed (`download`).
 
     Raises:
         AgentError: `detector.refused` when the registry does not let the model in, `detector.no_weights` when no source
@@ -119,4 +122,6 @@ def load_detector(
         manifest.object_classes()
     except ModelRefused as error:
         raise AgentError("detector.refused", str(error)) from error
-    return open_detector(manifest, resolve_weights(manifest, weights_dir, cache_dir), runtime, threads)
+    return open_detector(
+        manifest, resolve_weights(manifest, weights_dir, cache_dir, download=download), runtime, threads
+    )

