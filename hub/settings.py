@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("qianshao-data"), description="embedded servers, secrets and logs live here")
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8420, ge=0, le=65535, description="0: a free port, remembered in the data folder")
+    http_trusted_proxies: list[str] = Field(
+        default_factory=lambda: ["127.0.0.1"],
+        description="addresses and networks whose X-Forwarded-For is believed; sign-in is slowed per address",
+    )
     public_url: str = Field(default="", description="where people and agents reach the hub; empty: from host and port")
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -12,16 +12,18 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from hub.cli.check import check as check_hub
-from hub.cli.parts import open_context
+from hub.cli.parts import account_key, open_context
 from hub.cli.up import prepare, until_stopped
 from hub.embedded import stack
+from hub.embedded.nats import Place, config_text
 from hub.errors import HubError
 from hub.identity.accounts import create_account
 from hub.identity.model import Role
 from hub.identity.schemas import UserNew
 from hub.ledger.service import verify as verify_ledger
 from hub.observability import setup_logging
-from hub.settings import Settings
+from hub.settings import Secrets, Settings
+from models.keys import NKEY_ACCOUNT, SigningKey
 
 T = TypeVar("T")
 
@@ -148,6 +150,37 @@ def check(data: DataDir = None) -> None:
 
     if not _run(_on_servers(_settings(data_dir=data), run)):
         raise typer.Exit(1)
+
+
+@app.command("nats-seed")
+def nats_seed() -> None:
+    """Print a fresh NATS account seed, for QIANSHAO_NATS_ACCOUNT_SEED. It is a secret; it is kept nowhere."""
+    print(SigningKey.generate().nkey_seed(NKEY_ACCOUNT).decode())
+
+
+@app.command("nats-config")
+def nats_config(
+    data: DataDir = None,
+    host: Annotated[str, typer.Option(help="Address that server listens on.")] = "0.0.0.0",  # noqa: S104  a server for agents
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Its port for clients.")] = 4222,
+    monitor: Annotated[str, typer.Option(help="host:port of its own health page.")] = "127.0.0.1:8222",
+    store_dir: Annotated[Path, typer.Option(help="Where it keeps its streams.")] = Path("/data"),
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM), as that server finds it.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+) -> None:
+    """Print the configuration of an outside NATS server: one that knows the account of QIANSHAO_NATS_ACCOUNT_SEED.
+
+    The operator's and the system account's keys stay in the data folder; run it again there and the server stays the same.
+    """
+    settings = _settings(data_dir=data)
+    if settings.nats_account_seed is None:
+        raise typer.BadParameter("set QIANSHAO_NATS_ACCOUNT_SEED (nats-seed prints one)")
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key go together")
+    kept = Secrets.load(settings.data_dir)
+    tls = (tls_cert, tls_key) if tls_cert and tls_key else None
+    place = Place("qianshao", host, port, monitor, store_dir, tls)
+    sys.stdout.write(config_text(place, kept.operator_key, kept.system_key, account_key(settings)))
 
 
 @app.command()

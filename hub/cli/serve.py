@@ -25,6 +25,7 @@ async def serve(settings: Settings) -> None:
             log_config=None,  # ours
             access_log=False,  # who looked at what stands in the ledger
             server_header=False,
+            forwarded_allow_ips=settings.http_trusted_proxies,
             timeout_graceful_shutdown=GRACE_S,
         )
         await uvicorn.Server(config).serve()
