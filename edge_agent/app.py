@@ -5,7 +5,7 @@ the uploader each take what is theirs. Nothing flows past the gate or around the
 """
 
 import asyncio
-import contextlib
+import sqlite3
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from typing import Protocol
@@ -16,14 +16,13 @@ import structlog
 from edge_agent.analytics.detector import Detector, load_detector
 from edge_agent.analytics.port import EventClosed
 from edge_agent.analytics.service import Analyst
-from edge_agent.capture.port import Frame, PacketSource
+from edge_agent.capture.port import FoundGap, Frame, PacketSource
 from edge_agent.capture.service import Capture
 from edge_agent.consent.gate import ConsentGate
 from edge_agent.devices.inventory import Inventory
 from edge_agent.devices.port import Prober
 from edge_agent.errors import AgentError
 from edge_agent.kit.clock import utc_now
-from edge_agent.kit.ids import new_id
 from edge_agent.kit.tasks import Crew
 from edge_agent.kit.threads import OwnThread
 from edge_agent.observability import serve_metrics
@@ -43,12 +42,11 @@ from edge_agent.upload.transfer import Pace, Transfer
 from models.keys import SigningKey
 from models.wire.agent_http import MessagingCredentials
 from models.wire.downlink import Command, CommandReply, DesiredState, LiveStart
-from models.wire.uplink import GapSeen, MissingSpan, SightingSeen
+from models.wire.uplink import GapSeen, SightingSeen
 
 SETTLE_EVERY_S = 0.5
 STATUS_EVERY_S = 2.0
 DETECTOR_RETRY_S = 600.0
-DETECTOR_WAIT_S = 5.0
 CLOSE_WITHIN_S = 4.0
 
 log = structlog.get_logger()
@@ -84,7 +82,6 @@ class Agent:
         self._key = key
         self._stop = asyncio.Event()
         self._dirty = asyncio.Event()
-        self._detector_tried = asyncio.Event()
         self._crew = Crew("agent")
         self._blocking = OwnThread("agent-blocking")
         self._analyst: Analyst | None = None
@@ -209,9 +206,15 @@ class Agent:
         )
         planned.add_done_callback(lambda _: self.cutter.wake())
 
-    def _on_gap(self, camera_id: UUID, gap: MissingSpan) -> None:
-        said = self.spool.post(outbox.put, GapSeen(id=new_id(), camera_id=camera_id, gap=gap))
-        said.add_done_callback(lambda _: self._uplink.wake())
+    def _on_gap(self, found: FoundGap) -> bool:
+        """A gap, to the outbox; whether it is there. Called by recorders, who tell it again if not."""
+        try:
+            self.spool.call(outbox.put, GapSeen(id=found.id, camera_id=found.camera_id, gap=found.span))
+        except (sqlite3.Error, RuntimeError) as error:  # a full disk, or the spool is closed already
+            log.warning("gap.waits", camera_id=str(found.camera_id), kind=type(error).__name__)
+            return False
+        self._uplink.wake()
+        return True
 
     # What the hub and the resident want -------------------------------------------------------------------
 
@@ -256,9 +259,6 @@ class Agent:
     # Cameras ----------------------------------------------------------------------------------------------
 
     async def _apply_when_dirty(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            # Whether frames are wanted is part of a camera's source: knowing it first spares each camera a restart.
-            await asyncio.wait_for(self._detector_tried.wait(), DETECTOR_WAIT_S)
         while True:
             await self._dirty.wait()
             self._dirty.clear()
@@ -291,7 +291,6 @@ class Agent:
         self._analyst = Analyst(detector, self.on_sighting, self.on_event, self._inventory.clock_of)
         self._analyst.start()
         self.reporter.analytics_code = ""
-        self._detector_tried.set()
         self._dirty.set()
         log.info("analytics.ready", detector=detector.name.name)
         await asyncio.Event().wait()
@@ -310,7 +309,6 @@ class Agent:
                 )
             except AgentError as error:
                 self.reporter.analytics_code = error.code
-                self._detector_tried.set()
                 log.warning("analytics.unavailable", code=error.code, detail=error.detail)
             await asyncio.sleep(DETECTOR_RETRY_S)
 

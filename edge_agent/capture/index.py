@@ -39,6 +39,7 @@ create table if not exists gaps (
     start_us integer not null,
     end_us integer not null,
     reason text not null,
+    told integer not null default 1, -- whether whoever passes gaps on has kept it; 0 until then
     primary key (camera_id, start_us)
 );
 create table if not exists marks (
@@ -107,6 +108,9 @@ class RecordingIndex:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = normal")  # a lost tail is found again from the files
         self._db.executescript(_SCHEMA)
+        columns = {str(row[1]) for row in self._db.execute("pragma table_info (gaps)")}
+        if "told" not in columns:  # a file of the time when gaps were passed on at once
+            self._db.execute("alter table gaps add column told integer not null default 1")
 
     def close(self) -> None:
         """Closes the file."""
@@ -180,13 +184,41 @@ class RecordingIndex:
             ).fetchone()
         return None if row is None else (int(row[0]), GapReason(row[1]))
 
-    def add_gap(self, camera_id: UUID, gap: Gap) -> None:
-        """Records a gap; the same again changes nothing."""
+    def add_gap(self, camera_id: UUID, gap: Gap, then: GapReason | None = None) -> None:
+        """Records a gap that is still to be told. What an earlier gap explains already is left out of it.
+
+        `then`: in the same step, everything before the gap's end is explained, and from there on this is the reason.
+        """
+        camera = str(camera_id)
         with self._tx() as db:
-            db.execute(
-                "insert or ignore into gaps values (?, ?, ?, ?)",
-                (str(camera_id), gap.start_us, gap.end_us, gap.reason.value),
-            )
+            (known_us,) = db.execute(
+                "select max(end_us) from gaps where camera_id = ? and start_us >= ?", (camera, gap.start_us)
+            ).fetchone()
+            start_us = gap.start_us if known_us is None else max(gap.start_us, int(known_us))
+            if start_us < gap.end_us:
+                db.execute(
+                    "insert into gaps (camera_id, start_us, end_us, reason, told) values (?, ?, ?, ?, 0)",
+                    (camera, start_us, gap.end_us, gap.reason.value),
+                )
+            if then is not None:
+                db.execute(
+                    "update marks set last_end_us = ?, reason = ? where camera_id = ?",
+                    (gap.end_us, then.value, camera),
+                )
+
+    def untold(self, camera_id: UUID) -> list[Gap]:
+        """Gaps that nobody has taken over yet, in order."""
+        with self._lock:
+            rows = self._db.execute(
+                "select start_us, end_us, reason from gaps where camera_id = ? and told = 0 order by start_us",
+                (str(camera_id),),
+            ).fetchall()
+        return [Gap(int(a), int(b), GapReason(c)) for a, b, c in rows]
+
+    def mark_told(self, camera_id: UUID, start_us: int) -> None:
+        """The gap that begins there has been taken over."""
+        with self._tx() as db:
+            db.execute("update gaps set told = 1 where camera_id = ? and start_us = ?", (str(camera_id), start_us))
 
     def gaps(self, camera_id: UUID, start_us: int, end_us: int) -> list[Gap]:
         """Gaps that overlap [`start_us`, `end_us`)."""

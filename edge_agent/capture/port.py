@@ -94,6 +94,19 @@ class PacketSource(Protocol):
 
 
 @dataclass(frozen=True)
+class FoundGap:
+    """A span of a camera's recording without media. Its `id` follows from camera and start: told again, it is the same."""
+
+    id: UUID
+    camera_id: UUID
+    span: MissingSpan
+
+
+OnGap = Callable[[FoundGap], bool]
+"""Called from capture's threads. Returns true once the gap is kept; false: it could not be, tell it again later."""
+
+
+@dataclass(frozen=True)
 class Frame:
     """A decoded picture of the sub-stream: BGR, uint8, H×W×3; `at` is its host time (aware UTC)."""
 

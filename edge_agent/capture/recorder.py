@@ -32,7 +32,8 @@ SMALLEST_GAP_US = 500_000
 RESERVE_BYTES = 256 * 1024 * 1024
 START_SETTLES_US = 10_000_000  # a run's first times are corrected while the wall clock estimate settles
 
-OnGap = Callable[[UUID, Gap], None]
+TellGap = Callable[[UUID, Gap], bool]
+"""Camera and gap. Returns once it is kept elsewhere, or false when that failed: then it is told again later."""
 
 
 class Recorder:
@@ -47,7 +48,7 @@ class Recorder:
         limits: RecordingLimits,
         reason_now: Callable[[], GapReason | None],
         clock_of: Callable[[UUID], ClockReading],
-        on_gap: OnGap,
+        tell_gap: TellGap,
     ) -> None:
         self.camera_id = camera_id
         self.limits = limits
@@ -56,7 +57,7 @@ class Recorder:
         self._index = index
         self._reason_now = reason_now
         self._clock_of = clock_of
-        self._on_gap = on_gap
+        self._tell_gap = tell_gap
         self._wake = threading.Event()
         self._subscription = broadcast.subscribe(self._wake.set, QUEUE_PACKETS, from_cache=False)
         self._dropped_before = 0
@@ -75,6 +76,7 @@ class Recorder:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        self._tell_waiting()  # what a kill left between the index and whoever is told
         while True:
             packet = self._subscription.pop()
             if packet is not None:
@@ -101,14 +103,17 @@ class Recorder:
             return
         (last_end_us, before), now_us = mark, int(time.time() * 1e6)
         if now_us - last_end_us >= SMALLEST_GAP_US:
-            self._tell(Gap(last_end_us, now_us, before))
-            self._index.move_mark(self.camera_id, now_us, reason)
+            self._index.add_gap(self.camera_id, Gap(last_end_us, now_us, before), then=reason)
+            self._tell_waiting()
         else:
             self._index.move_mark(self.camera_id, last_end_us, reason)
 
-    def _tell(self, gap: Gap) -> None:
-        self._index.add_gap(self.camera_id, gap)
-        self._on_gap(self.camera_id, gap)
+    def _tell_waiting(self) -> None:
+        """At least once: a gap stays untold in the index until it is kept elsewhere."""
+        for gap in self._index.untold(self.camera_id):
+            if not self._tell_gap(self.camera_id, gap):
+                return
+            self._index.mark_told(self.camera_id, gap.start_us)
 
     def _take(self, packet: EncodedPacket) -> None:
         dropped = self._subscription.dropped - self._dropped_before
@@ -137,6 +142,7 @@ class Recorder:
                 self._close(GapReason.STREAM_ERROR)
                 self._open = self._begin(packet, joins=before)
                 self._purge()
+                self._tell_waiting()
         self._open.write(packet)
 
     def _fail(self, reason: GapReason, error: OSError) -> None:
@@ -175,7 +181,8 @@ class Recorder:
         # The run's start has settled: what is missing before it can be told.
         (last_end_us, reason), now.unexplained = now.unexplained, None
         if now.start_us - last_end_us >= SMALLEST_GAP_US:
-            self._tell(Gap(last_end_us, now.start_us, reason))
+            self._index.add_gap(self.camera_id, Gap(last_end_us, now.start_us, reason))
+            self._tell_waiting()
 
     def _close(self, reason: GapReason) -> None:
         now, self._open = self._open, None

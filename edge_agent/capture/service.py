@@ -7,10 +7,10 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -18,7 +18,7 @@ from edge_agent.capture.broadcast import Broadcast
 from edge_agent.capture.cut import cut_clip
 from edge_agent.capture.frames import FrameTap
 from edge_agent.capture.index import Gap, RecordingIndex
-from edge_agent.capture.port import CameraSource, CutClip, FrameSink, PacketSubscription
+from edge_agent.capture.port import CameraSource, CutClip, FoundGap, FrameSink, OnGap, PacketSubscription
 from edge_agent.capture.puller import StreamPuller
 from edge_agent.capture.reading import scan
 from edge_agent.capture.recorder import Recorder, delete_segment
@@ -29,7 +29,6 @@ from models.wire.uplink import CameraReport, MissingSpan, StreamInfo
 
 log = structlog.get_logger(__name__)
 
-OnGap = Callable[[UUID, MissingSpan], None]
 HORIZON_WAIT_S = 45.0  # how long a span may stay "not yet" on disk before what is there is taken
 
 
@@ -55,33 +54,42 @@ class Capture:
         self._index = RecordingIndex(data_dir / "recordings.sqlite")
         self._clock_of = clock_of
         self._tools = _Tools(self._root, self._index, frame_sink, on_gap, clock_of)
-        self._lock = threading.Lock()
+        self._applying = threading.Lock()  # one wish after the other; held while cameras are stopped
+        self._lock = threading.Lock()  # of `_cameras`, for a moment only: others ask while a wish is applied
         self._cameras: dict[UUID, _Camera] = {}
         _recover(self._index, self._root)
 
     def apply(self, sources: list[CameraSource]) -> None:
-        """Makes what runs equal to what is wanted. Blocks up to a few seconds while cameras are stopped."""
+        """Makes what runs equal to what is wanted. Blocks up to a few seconds while cameras are stopped.
+
+        Another wish for analysis or other limits change a running camera; only another way to its streams restarts it.
+        """
         wanted = {source.camera_id: source for source in sources}
-        with self._lock:
-            stale = [c for id_, c in self._cameras.items() if wanted.get(id_) != c.source]
-            for camera in stale:
-                reason = GapReason.CAMERA_OFFLINE if camera.source.camera_id in wanted else GapReason.CONSENT
-                del self._cameras[camera.source.camera_id]
-                camera.stop(reason)
-            for id_, source in wanted.items():
-                if id_ not in self._cameras:
-                    self._cameras[id_] = _Camera(source, self._tools)
-        log.info("capture_applied", cameras=len(wanted), restarted=len(stale))
+        with self._applying:
+            with self._lock:
+                kept = {
+                    id_: camera
+                    for id_, camera in self._cameras.items()
+                    if id_ in wanted and camera.continues_as(wanted[id_])
+                }
+                stale = [camera for id_, camera in self._cameras.items() if id_ not in kept]
+                self._cameras = dict(kept)
+            _stop_all(stale, lambda id_: GapReason.CAMERA_OFFLINE if id_ in wanted else GapReason.CONSENT)
+            for id_, camera in kept.items():
+                camera.change(wanted[id_])
+            for id_ in wanted.keys() - kept.keys():
+                made = _Camera(wanted[id_], self._tools)
+                with self._lock:
+                    self._cameras[id_] = made
+        log.info("capture_applied", cameras=len(wanted), stopped=len(stale))
 
     def close(self) -> None:
         """Stops everything; recordings end cleanly."""
-        with self._lock:
-            cameras, self._cameras = list(self._cameras.values()), {}
-        for camera in cameras:
-            camera.ask_stop()
-        for camera in cameras:
-            camera.stop(GapReason.AGENT_STOPPED)
-        self._index.close()
+        with self._applying:
+            with self._lock:
+                cameras, self._cameras = list(self._cameras.values()), {}
+            _stop_all(cameras, lambda _: GapReason.AGENT_STOPPED)
+            self._index.close()
 
     def subscribe(
         self, camera_id: UUID, stream: StreamName, notify: Callable[[], None], max_packets: int = 512
@@ -150,6 +158,7 @@ class _Camera:
 
     def __init__(self, source: CameraSource, tools: _Tools) -> None:
         self.source = source
+        self._sink = tools.sink
         name = str(source.camera_id)
         self.main = Broadcast()
         self.sub = Broadcast() if source.sub_url else self.main
@@ -159,15 +168,38 @@ class _Camera:
                 StreamPuller(f"{name}/sub", source.sub_url, source.username, source.password, self.sub)
             )
         self._recorder = self._recording(tools) if source.record else None
-        self._tap = FrameTap(source.camera_id, self.sub, tools.sink, source.analyse_fps) if source.analyse else None
-        for part in (self._recorder, self._tap, *self._pullers):
-            if part is not None:
-                part.start()
+        self._tap: FrameTap | None = None
+        if self._recorder is not None:
+            self._recorder.start()
+        self._start_tap()
+        for puller in self._pullers:
+            puller.start()
+
+    def _start_tap(self) -> None:
+        if self.source.analyse:
+            self._tap = FrameTap(self.source.camera_id, self.sub, self._sink, self.source.analyse_fps)
+            self._tap.start()
+
+    def continues_as(self, source: CameraSource) -> bool:
+        """Whether `change` is enough: streams, credentials and recording stay as they are."""
+        now = self.source
+        return source == replace(now, analyse=source.analyse, analyse_fps=source.analyse_fps, limits=source.limits)
+
+    def change(self, source: CameraSource) -> None:
+        """Takes over analysis and limits without touching streams or recording."""
+        before, self.source = self.source, source
+        if self._recorder is not None:
+            self._recorder.limits = source.limits
+        if (before.analyse, before.analyse_fps) != (source.analyse, source.analyse_fps):
+            tap, self._tap = self._tap, None
+            if tap is not None:
+                tap.stop()
+            self._start_tap()
 
     def _recording(self, tools: _Tools) -> Recorder:
-        def on_gap(camera_id: UUID, gap: Gap) -> None:
+        def tell_gap(camera_id: UUID, gap: Gap) -> bool:
             span = MissingSpan(start_at=_us_at(gap.start_us), end_at=_us_at(gap.end_us), reason=gap.reason)
-            tools.on_gap(camera_id, span)
+            return tools.on_gap(FoundGap(uuid5(camera_id, f"gap {gap.start_us}"), camera_id, span))
 
         def reason_now() -> GapReason | None:
             return self._pullers[0].status.reason
@@ -180,7 +212,7 @@ class _Camera:
             self.source.limits,
             reason_now,
             tools.clock_of,
-            on_gap,
+            tell_gap,
         )
 
     def ask_stop(self) -> None:
@@ -222,6 +254,14 @@ class _Camera:
             else None,
             clock=clock,
         )
+
+
+def _stop_all(cameras: list[_Camera], reason_of: Callable[[UUID], GapReason]) -> None:
+    """Side by side: a reader that waits for a silent camera takes seconds to notice."""
+    for camera in cameras:
+        camera.ask_stop()
+    for camera in cameras:
+        camera.stop(reason_of(camera.source.camera_id))
 
 
 def _info(broadcast: Broadcast, puller: StreamPuller, fps: float | None) -> StreamInfo | None:

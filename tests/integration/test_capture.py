@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from deploy.simcam.config import PATTERN, CameraConfig, SiteConfig
 from deploy.simcam.site import Site
 from edge_agent.capture.index import RecordingIndex
-from edge_agent.capture.port import CameraSource, Frame
+from edge_agent.capture.port import CameraSource, FoundGap, Frame
 from edge_agent.capture.reading import read_packets
 from edge_agent.capture.service import Capture
 from edge_agent.errors import AgentError
@@ -44,10 +45,16 @@ class Rig:
         self.camera_id: UUID = uuid4()
         self.frames = Frames()
         self.gaps: list[MissingSpan] = []
+        self.gap_ids: list[UUID] = []
         self.capture = self.fresh()
 
     def fresh(self) -> Capture:
-        return Capture(self.folder, self.frames, lambda _, gap: self.gaps.append(gap), lambda _: ClockReading())
+        return Capture(self.folder, self.frames, self.take_gap, lambda _: ClockReading())
+
+    def take_gap(self, found: FoundGap) -> bool:
+        self.gaps.append(found.span)
+        self.gap_ids.append(found.id)
+        return True
 
     def source(self, password: str = "simcam-password") -> CameraSource:
         camera = self.site.cameras[0]
@@ -193,7 +200,7 @@ async def test_limits_let_the_oldest_go_first(rig: Rig, monkeypatch: pytest.Monk
     monkeypatch.setattr("edge_agent.capture.recorder.SEGMENT_S", 2.0)
     source = rig.source()
     small = source.limits.model_copy(update={"max_age_s": 4})
-    await rig.apply(CameraSource(**{**{f: getattr(source, f) for f in source.__dataclass_fields__}, "limits": small}))
+    await rig.apply(replace(source, limits=small))
     await until(lambda: len(list(rig.folder.glob("recordings/*/*/*.mp4"))) >= 2)
     first = min(rig.folder.glob("recordings/*/*/*.mp4"))
     await until(lambda: not first.exists())
@@ -204,28 +211,35 @@ async def test_limits_let_the_oldest_go_first(rig: Rig, monkeypatch: pytest.Monk
 
 
 _RECORD_UNTIL_KILLED = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from uuid import UUID
 from edge_agent.capture.port import CameraSource
 from edge_agent.capture.service import Capture
 from models.wire.base import ClockReading
-folder, camera, main, sub = sys.argv[1:]
+folder, camera, main, sub, mood = sys.argv[1:]
 class Nothing:
     def offer(self, frame): pass
-capture = Capture(Path(folder), Nothing(), lambda *_: None, lambda _: ClockReading())
+def on_gap(found):
+    if mood == "dies":
+        os.kill(os.getpid(), 9)
+    return True
+capture = Capture(Path(folder), Nothing(), on_gap, lambda _: ClockReading())
 capture.apply([CameraSource(UUID(camera), main, sub, "viewer", "simcam-password")])
 while True:
     time.sleep(1)
 """
 
 
+def recording_child(rig: Rig, mood: str) -> "subprocess.Popen[bytes]":
+    camera = rig.site.cameras[0]
+    arguments = [str(rig.folder), str(rig.camera_id), camera.main_url, camera.sub_url, mood]
+    return subprocess.Popen([sys.executable, "-c", _RECORD_UNTIL_KILLED, *arguments])
+
+
 async def test_kill_9_loses_only_the_open_tail_and_the_gap_says_so(rig: Rig) -> None:
     await asyncio.to_thread(rig.capture.close)
-    camera = rig.site.cameras[0]
-    child = subprocess.Popen(
-        [sys.executable, "-c", _RECORD_UNTIL_KILLED, rig.folder, str(rig.camera_id), camera.main_url, camera.sub_url]
-    )
+    child = recording_child(rig, "lives")
     part: list[Path] = []
 
     def grown() -> bool:
@@ -253,3 +267,96 @@ async def test_kill_9_loses_only_the_open_tail_and_the_gap_says_so(rig: Rig) -> 
     await until(lambda: len(rig.gaps) == 1)
     assert rig.gaps[0].reason is GapReason.AGENT_KILLED
     assert rig.gaps[0].start_at == report.last_segment_at
+
+
+async def test_a_gap_is_told_although_the_agent_was_killed_while_telling_it(rig: Rig) -> None:
+    await asyncio.to_thread(rig.capture.close)
+    child = recording_child(rig, "dies")
+    try:
+        index = RecordingIndex(rig.folder / "recordings.sqlite")
+        await until(lambda: bool(index.in_state("open")) and index.in_state("open")[0].frames > 0)
+        await rig.site.fault(0, kind="drop", seconds=2)
+        await until(lambda: child.poll() is not None, 30)
+        (untold,) = index.untold(rig.camera_id)
+    finally:
+        child.kill()
+        child.wait()
+
+    rig.capture = await asyncio.to_thread(rig.fresh)
+    await rig.apply(rig.source())
+    await until(lambda: len(rig.gaps) >= 1)
+    assert (rig.gaps[0].start_at.timestamp(), rig.gaps[0].reason) == (untold.start_us / 1e6, untold.reason)
+    await until(lambda: index.untold(rig.camera_id) == [])
+    told, ids = len(rig.gaps), list(rig.gap_ids)
+    await asyncio.to_thread(rig.capture.close)
+    rig.capture = await asyncio.to_thread(rig.fresh)
+    await rig.apply(rig.source())
+    await until(lambda: len(rig.gaps) > told)  # the restart itself
+    index.close()
+    assert not set(ids) & set(rig.gap_ids[told:]), "what was taken over is not told again"
+    for earlier, later in pairwise(sorted(rig.gaps, key=lambda gap: gap.start_at)):
+        assert earlier.end_at <= later.start_at
+
+
+async def test_a_gap_that_could_not_be_kept_is_told_again_under_the_same_id(rig: Rig) -> None:
+    refusing = True
+    tried: list[UUID] = []
+
+    def on_gap(found: FoundGap) -> bool:
+        tried.append(found.id)
+        return not refusing
+
+    await asyncio.to_thread(rig.capture.close)
+    rig.capture = Capture(rig.folder, rig.frames, on_gap, lambda _: ClockReading())
+    await recorded(rig, 2)
+    await rig.site.fault(0, kind="drop", seconds=2)
+    await until(lambda: len(tried) >= 1, 30)
+    refusing = False
+    await rig.apply()
+    await rig.apply(rig.source())
+    await until(lambda: tried.count(tried[0]) == 2)
+    index = RecordingIndex(rig.folder / "recordings.sqlite")
+    await until(lambda: index.untold(rig.camera_id) == [])
+    index.close()
+
+
+async def test_analysis_and_limits_change_while_recording_goes_on_without_a_seam(rig: Rig) -> None:
+    quiet = replace(rig.source(), analyse=False)
+    await rig.apply(quiet)
+    await until(lambda: rig.capture.report(rig.camera_id).last_segment_at is not None)
+    assert rig.frames.seen == []
+    start = rig.capture.report(rig.camera_id).oldest_recording_at
+    assert start is not None
+    loud = replace(quiet, analyse=True, analyse_fps=2.0, limits=quiet.limits.model_copy(update={"max_age_s": 86_400}))
+    reader = rig.capture.subscribe(rig.camera_id, StreamName.MAIN, lambda: None)
+    await rig.apply(loud)
+    await until(lambda: len(rig.frames.seen) >= 3)
+    await rig.apply(quiet)
+    seen = len(rig.frames.seen)
+    end = datetime.now(UTC)
+
+    def on_disk() -> bool:
+        last = rig.capture.report(rig.camera_id).last_segment_at
+        return last is not None and last > end
+
+    await until(on_disk)
+    assert len(rig.frames.seen) <= seen + 1, "nothing is decoded any more"
+    assert not reader.ended, "the stream was not opened again"
+    clip = await asyncio.to_thread(rig.capture.cut, rig.camera_id, start, end, rig.folder / "clip.mp4")
+    assert clip.gaps == rig.gaps == []
+    with av.open(str(clip.path)) as played:
+        stream = played.streams.video[0]
+        assert stream.time_base is not None
+        times = [float(p.pts * stream.time_base) for p in played.demux(stream) if p.pts is not None]
+    assert max(b - a for a, b in pairwise(times)) < 0.2
+
+
+async def test_cameras_that_do_not_answer_are_stopped_side_by_side(rig: Rig) -> None:
+    """Each reader needs seconds to notice; five of them must not need five times as long."""
+    sources = [replace(rig.source(), camera_id=uuid4(), analyse=False) for _ in range(5)]
+    await rig.apply(*sources)
+    await until(lambda: all(rig.capture.report(s.camera_id).state is CameraState.LIVE for s in sources))
+    await rig.site.fault(0, kind="slow", bits_per_s=1000)
+    began = time.monotonic()
+    await rig.apply()
+    assert time.monotonic() - began < 10

@@ -48,7 +48,7 @@ def enough(received: Received) -> bool:
 
 async def test_a_cameras_stream_is_watched_from_both_of_its_profiles(context: Context, tmp_path: Path) -> None:
     async with Site(SiteConfig(cameras=(CameraConfig("gate", PATTERN),))) as site:
-        capture = Capture(tmp_path, NoFrames(), lambda *_: None, lambda _: ClockReading())
+        capture = Capture(tmp_path, NoFrames(), lambda _: True, lambda _: ClockReading())
         try:
             async with live_house(context, capture) as house:
                 camera = site.cameras[0]
