@@ -290,6 +290,7 @@ class Agent:
             thread.close(0.0)
         self._analyst = Analyst(detector, self.on_sighting, self.on_event, self._inventory.clock_of)
         self._analyst.start()
+        self.reporter.analyst_metrics = self._analyst.metrics
         self.reporter.analytics_code = ""
         self._dirty.set()
         log.info("analytics.ready", detector=detector.name.name)

@@ -20,6 +20,7 @@ from edge_agent.errors import AgentError, HubRefused
 from edge_agent.kit.clock import utc_now
 from edge_agent.observability import configure_logging
 from edge_agent.reporting import STATUS_FILE, read_held
+from edge_agent.sentences import SENTENCES, in_words
 from edge_agent.settings import Settings
 from edge_agent.spool import devices, wishes
 from edge_agent.spool.lock import running_pid, sole_owner
@@ -30,32 +31,12 @@ from edge_agent.uplink.identity import Identity, load_identity, load_key, save_i
 ONVIF_PORT = 80
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?")
 
-# What a person reads when something is refused; the code stands behind it for whoever helps.
-SENTENCES = {
-    "enrolment.code_invalid": "The hub does not know this code. Ask for a new one.",
-    "enrolment.code_expired": "This code has run out (codes are good for ten minutes). Ask for a new one.",
-    "enrolment.code_used": "This code has already been used. Ask for a new one.",
-    "enrolment.key_known": "The hub already knows this box's key.",
-    "enrolment.proof_invalid": "The hub could not check this box's key.",
-    "enrolment.too_many": "Too many attempts from here. Wait a few minutes.",
-    "enrolment.already": "This data folder is enrolled already. To start anew, use another --data folder.",
-    "enrolment.missing": "This box is not enrolled yet. Run: qianshao-edge enroll --hub URL --code CODE",
-    "enrolment.hub_url_invalid": "The hub's address should look like https://hub.example.org",
-    "hub.unreachable": "The hub cannot be reached. Check the address and the network.",
-    "hub.answer_invalid": "What answers there is not a hub of this kind.",
-    "agent.already_running": "An agent already runs on this data folder.",
-    "camera.unknown": "No such camera here. `qianshao-edge status` lists them.",
-    "device.address_invalid": "An address looks like 192.168.1.64 or 192.168.1.64:8000",
-    "device.unknown": "No such device here. `qianshao-edge device list` lists them.",
-    "onvif.auth_failed": "The camera refuses this user name or password.",
-    "spool.newer": "A newer version of this program has used this folder. Update, then try again.",
-    "spool.unreadable": "The data folder's database cannot be read.",
-    "detector.loading": "The detector is being loaded; recording does not wait for it.",
-    "detector.no_weights": "Detection is off: no weights. Recording and live go on. Name a folder with QIANSHAO_WEIGHTS.",
-    "identity.unreadable": "The identity file of this data folder cannot be read.",
-}
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="平安黔哨 edge agent: the box beside your cameras.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="平安黔哨 edge agent: the box beside your cameras.",
+)
 device_app = typer.Typer(no_args_is_help=True, help="The cameras this box may open. Their passwords stay here.")
 app.add_typer(device_app, name="device")
 
@@ -77,11 +58,6 @@ def _fail(error: AgentError) -> NoReturn:
     sentence = SENTENCES.get(error.code, error.detail or "That did not work.")
     print(f"{sentence} [{error.code}]", file=sys.stderr)
     raise SystemExit(2 if isinstance(error, HubRefused) else 1)
-
-
-def _in_words(code: str) -> str:
-    """A code with its sentence, where there is one."""
-    return f"{code} ({SENTENCES[code]})" if code in SENTENCES else code
 
 
 def _settings(data: Path | None) -> Settings:
@@ -128,20 +104,44 @@ def device_add(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from the first line of stdin.")
     ] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the camera once, now.")] = True,
     data: Data = None,
 ) -> None:
     """Enter a camera, or change its credentials. A running agent takes it up within a second."""
     place = tidy_address(address)
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = str(typer.prompt("Password at the camera", hide_input=True, default="", show_default=False))
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _asked_password()
     spool = _spool(data)
     try:
         new = spool.call(devices.add, place, username, password)
     finally:
         spool.close()
     print(f"{'Added' if new else 'Changed'} {place}.")
+    if check:
+        _try_device(place, username, password)
+
+
+def _asked_password() -> str:
+    """Asked at the terminal, not shown. `device.no_password` where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise AgentError("device.no_password")
+    return str(typer.prompt("Password at the camera", hide_input=True, default="", show_default=False))
+
+
+def _try_device(place: str, username: str, password: str) -> None:
+    """Asks the camera once, so that a typing error shows here and not in a log. It stays entered whatever it answers."""
+    from edge_agent.devices.adapter import OnvifProber
+
+    try:
+        probed = OnvifProber().probe(place, username, password)
+    except AgentError as error:
+        print(f"It was tried: {in_words(error.code)}", file=sys.stderr)
+        if error.code == "onvif.auth_failed":
+            raise SystemExit(1) from error
+        return
+    for source in probed.sources:
+        name = " ".join(part for part in (source.manufacturer, source.model) if part) or "a camera"
+        print(f"It answers: {name}, {source.main.width}×{source.main.height} {source.main.codec}.")
+    print("Next: qianshao-edge run (if it does not run yet), then adopt the camera on the hub's page, under Cameras.")
 
 
 @device_app.command("list")
@@ -202,14 +202,22 @@ def discover(
     """Look for ONVIF cameras on this network."""
     from edge_agent.devices.adapter import discover_devices
 
-    found = discover_devices(timeout_s, [tidy_address(one) for one in addresses or []])
+    asked = [tidy_address(one) for one in addresses or []]
+    found = discover_devices(timeout_s, asked)
     if as_json:
         print(json.dumps(found))
         return
     for one in found:
         print("  ".join(str(value) for value in one.values() if value))
-    if not found:
-        print("None answered. A camera in another network can be asked by address: qianshao-edge discover HOST:PORT")
+    for address in [one for one in asked if one not in {device["address"] for device in found}]:
+        print(f"{address} does not answer as an ONVIF camera. {SENTENCES['onvif.bad_answer']}")
+    if found:
+        print("Next: qianshao-edge device add HOST:PORT --username NAME")
+    elif not asked:
+        print(
+            "No camera answered in this network. Is it on, in the same network, and ONVIF switched on in its settings?"
+        )
+        print("One in another network can be asked by its address: qianshao-edge discover HOST:PORT")
 
 
 @app.command()
@@ -264,14 +272,38 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         print(json.dumps(seen))
         return
     print(f"agent     {seen['agent'] or 'not enrolled'}  {'running' if seen['running'] else 'not running'}")
-    print(f"hub       {seen['hub'] or '-'}  {seen['uplink']}")
-    print(f"analytics {_in_words(seen['analytics'])}")
+    print(f"hub       {seen['hub'] or '-'}  {in_words(seen['uplink'])}")
+    print(f"analytics {in_words(seen['analytics'])}")
+    if seen["analyst"]:
+        print("          " + _analyst_line(seen["analyst"]))
     print(f"outbox    {seen['outbox_messages']} messages, {seen['clip_bytes']} bytes of clips")
     print("clips     " + (", ".join(f"{count} {state}" for state, count in seen["clips"].items()) or "none"))
     for reason, count in seen["losses"].items():
         print(f"given up  {count} × {reason}")
+    for address, code in seen["devices"].items():
+        print(f"device    {address}  {in_words(code) if code else 'answers'}")
     for camera in seen["cameras"]:
-        print(f"camera    {camera['camera_id']}  {camera['name']}  {camera['state']}  {camera['detail']}")
+        print(f"camera    {camera['camera_id']}  {camera['name']}  {camera['state']}  {in_words(camera['detail'])}")
+    print(_next_step(seen))
+
+
+def _next_step(seen: dict[str, Any]) -> str:
+    """What a newcomer does next; empty when all is set up."""
+    if seen["agent"] is None:
+        return SENTENCES["enrolment.missing"]
+    if not seen["running"]:
+        return "Start it: qianshao-edge run"
+    if not seen["devices"]:
+        return "No camera is entered yet: qianshao-edge device add HOST:PORT --username NAME"
+    return "" if seen["cameras"] else "No camera is adopted yet: open the hub's page, Cameras, and adopt it."
+
+
+def _analyst_line(seen: dict[str, Any]) -> str:
+    """Analytics' counters since the agent's start, in one line."""
+    return (
+        f"{seen['looked_at']} frames looked at, {seen['detected']} by the detector ({seen['detect_ms']:.0f} ms each),"
+        f" {seen['dropped']} dropped, {seen['sightings']} sightings, {seen['events']} events"
+    )
 
 
 def _status(data_dir: Path) -> dict[str, Any]:
@@ -295,6 +327,7 @@ def _status(data_dir: Path) -> dict[str, Any]:
         "hub": None if identity is None else identity.hub_url,
         "uplink": live.get("uplink", "not running"),
         "analytics": live.get("analytics", "not running"),
+        "analyst": live.get("analyst"),
         "devices": live.get("devices", {}),
         "desired_version": 0 if desired is None else desired.version,
         "outbox_messages": held.outbox.count,

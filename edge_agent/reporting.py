@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from edge_agent.analytics.service import AnalystMetrics
 from edge_agent.consent.gate import PAUSED, ConsentGate
 from edge_agent.devices.inventory import Inventory
 from edge_agent.kit.clock import utc_now
@@ -27,6 +29,7 @@ from models.wire.downlink import DesiredCamera
 from models.wire.uplink import CameraReport, Presence
 
 STATUS_FILE = "status.json"
+STATUS_RENEWED_S = 10.0  # unchanged, it is still written this often: `written_at` and the counters move
 
 
 class Reports(Protocol):
@@ -81,6 +84,8 @@ class Reporter:
         self.uplink: Uplink | None = None
         self.analytics_code = "detector.loading"
         self.restarts: Callable[[], dict[str, int]] = dict
+        self.analyst_metrics: Callable[[UUID | None], AnalystMetrics] | None = None
+        self._written: tuple[object, float] = (None, 0.0)
         self._held = Held(Totals(0, 0), {}, 0, {})
         self._presence: Presence | None = None
 
@@ -132,18 +137,27 @@ class Reporter:
         return self.analytics_code if camera.analytics.enabled else ""
 
     async def write_status(self) -> None:
-        """Renews `status.json`."""
+        """Renews `status.json` when a state has changed, or every ten seconds."""
         presence = await self.presence()
         status: dict[str, Any] = {
             "pid": os.getpid(),
-            "written_at": presence.at.isoformat(),
             "uplink": self.uplink.state if self.uplink is not None else "uplink.starting",
             "analytics": self.analytics_code or "running",
             "devices": self._inventory.states(),
-            "presence": presence.model_dump(mode="json"),
             "restarts": self.restarts(),
         }
-        write_private(self._data_dir / STATUS_FILE, json.dumps(status))
+        gist = (status, [(one.camera_id, one.state, one.detail) for one in presence.cameras])
+        now = time.monotonic()
+        if gist == self._written[0] and now - self._written[1] < STATUS_RENEWED_S:
+            return
+        moving = {
+            "written_at": presence.at.isoformat(),
+            "presence": presence.model_dump(mode="json"),
+            "analyst": None if self.analyst_metrics is None else _analyst(self.analyst_metrics(None)),
+        }
+        # Not synced: it tells of this process only, which a power cut ends too. SD cards wear out.
+        write_private(self._data_dir / STATUS_FILE, json.dumps(status | moving), sync=False)
+        self._written = (gist, now)
 
     def samples(self) -> Iterator[Sample]:
         """Metrics, from what was last gathered (no work of its own: called from another thread)."""
@@ -155,6 +169,10 @@ class Reporter:
             yield "clips", {"status": state}, count
         for reason, count in held.losses.items():
             yield "lost", {"reason": reason}, count
+        if self.analyst_metrics is not None:
+            for camera in self._presence.cameras if self._presence is not None else []:
+                labels = {"camera_id": str(camera.camera_id)}
+                yield from _analyst_samples(self.analyst_metrics(camera.camera_id), labels)
         for worker, count in self.restarts().items():
             yield "worker_restarts", {"worker": worker}, count
         if self.uplink is not None:
@@ -165,3 +183,19 @@ class Reporter:
             for camera in self._presence.cameras:
                 labels = {"camera_id": str(camera.camera_id), "state": camera.state.value}
                 yield "camera_state", labels, 1.0
+
+
+_COUNTED = ("offered", "passed_over", "dropped", "looked_at", "detected", "failed", "sightings", "events")
+
+
+def _analyst(seen: AnalystMetrics) -> dict[str, float]:
+    """What `status` shows of analytics."""
+    return asdict(seen) | {"gate_pass_rate": round(seen.gate_pass_rate, 4), "detect_ms": round(seen.detect_ms, 2)}
+
+
+def _analyst_samples(seen: AnalystMetrics, labels: dict[str, str]) -> Iterator[Sample]:
+    """Counters of one camera; frames by what became of them, and where the time went."""
+    for name in _COUNTED:
+        yield f"analytics_{name}", labels, getattr(seen, name)
+    yield "analytics_look_seconds", labels, seen.look_ms_total / 1000
+    yield "analytics_detect_seconds", labels, seen.detect_ms_total / 1000

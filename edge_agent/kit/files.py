@@ -4,15 +4,17 @@ import os
 from pathlib import Path
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replaces `path` whole with `text`, mode 0600, synced to disk."""
+def write_private(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replaces `path` whole with `text`, mode 0600, synced to disk (unless what it tells may be lost with the power)."""
     part = path.with_name(path.name + ".part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
         out.flush()
-        os.fsync(out.fileno())
+        if sync:
+            os.fsync(out.fileno())
     part.rename(path)
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -52,16 +52,15 @@ class HubClient:
         await self._http.aclose()
 
     async def enrol(self, code: str, hostname: str, version: str) -> EnrolReply:
-        """Spends an enrolment code. Raises HubRefused with the hub's code (`enrolment.code_expired` …)."""
+        """Spends an enrolment code. Raises HubRefused with the hub's code (`enrolment.code_expired` …), AgentError
+        `enrolment.code_malformed` for what cannot be a code."""
         public = self._key.public_hex
-        ask = EnrolAsk(
-            code=code,
-            public_key=public,
-            proof=self._key.sign(enrol_bytes(code, public)).hex(),
-            hostname=hostname,
-            version=version,
-        )
-        return EnrolReply.model_validate_json(await self._post("/api/v1/enrolments", ask))
+        proof = self._key.sign(enrol_bytes(code, public)).hex()
+        try:
+            ask = EnrolAsk(code=code, public_key=public, proof=proof, hostname=hostname, version=version)
+        except ValidationError as error:
+            raise AgentError("enrolment.code_malformed") from error
+        return await self._ask("/api/v1/enrolments", ask, EnrolReply)
 
     async def credentials(self) -> MessagingCredentials:
         """Fresh messaging credentials. HubRefused 401 or 403 when the agent was revoked."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deploy.simcam.config import PATTERN, RENDERED, CameraConfig, SiteConfig
@@ -35,10 +36,13 @@ async def test_people_before_the_camera_become_sightings_and_a_verified_clip_tha
     data, log = tmp_path / "edge", tmp_path / "agent.log"
     async with Site(SiteConfig((street,), password=PASSWORD)) as site:
         await enrolled(house, site, data)
-        async with real_agent(data, log, settings):
+        async with real_agent(data, log, settings | {"QIANSHAO_EDGE_METRICS_PORT": "0"}):
             camera_id = await adopted(house)
             try:
                 found = await people_in_a_verified_clip(house, camera_id)
+                status = json.loads(await cli("status", "--json", "--data", str(data)))
+                assert status["analyst"]["detected"] > 0
+                assert f'qianshao_edge_analytics_sightings{{camera_id="{camera_id}"}}' in await metrics_of(log)
             except AssertionError as error:
                 error.add_note(log.read_text()[-3000:])
                 raise
@@ -51,6 +55,14 @@ async def test_people_before_the_camera_become_sightings_and_a_verified_clip_tha
         assert one["best_score"] > 0.3
         assert row["start_at"] <= one["start_at"] < one["end_at"] <= row["end_at"]
     assert await house.rows("select code from alarms") == []
+
+
+async def metrics_of(log: Path) -> str:
+    """What the agent serves to Prometheus."""
+    lines = (await asyncio.to_thread(log.read_text)).splitlines()
+    (serving,) = [json.loads(line) for line in lines if '"metrics.serving"' in line]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return (await http.get(f"http://127.0.0.1:{serving['port']}/metrics")).text
 
 
 async def people_in_a_verified_clip(house: House, camera_id: str) -> list[dict[str, Any]]:

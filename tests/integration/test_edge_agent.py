@@ -47,18 +47,46 @@ async def test_a_code_enrols_one_box_once_and_every_refusal_is_a_sentence_with_i
     assert "[enrolment.code_used]" in used.err
     wrong = await run_cli("enroll", "--hub", house.hub_url, "--code", "AAAA-AAAA-AAAA", "--data", str(tmp_path / "c"))
     assert "[enrolment.code_invalid]" in wrong.err
+    malformed = await run_cli("enroll", "--hub", house.hub_url, "--code", "no", "--data", str(tmp_path / "c"))
+    assert "[enrolment.code_malformed]" in malformed.err
+    stranger = await run_cli(
+        "enroll", "--hub", f"http://{house.s3.address}", "--code", code, "--data", str(tmp_path / "c")
+    )
+    assert "not a hub" in stranger.err
     away = await run_cli("enroll", "--hub", "127.0.0.1:9", "--code", code, "--data", str(tmp_path / "d"))
     assert "[hub.unreachable]" in away.err
     odd = await run_cli("enroll", "--hub", "ftp://x y", "--code", code, "--data", str(tmp_path / "e"))
     assert "[enrolment.hub_url_invalid]" in odd.err
-    for refused in (again, used, wrong, away, odd):
+    for refused in (again, used, wrong, malformed, stranger, away, odd):
         assert refused.code != 0
         assert "Traceback" not in refused.err
 
 
+async def test_a_camera_is_tried_when_it_is_entered_and_the_answer_says_what_to_do(site: Site, tmp_path: Path) -> None:
+    address = site.cameras[0].onvif_address
+    add = ("device", "add", address, "--username", "viewer", "--password-stdin", "--data", str(tmp_path / "edge"))
+    wrong = await run_cli(*add, stdin="guess\n")
+    assert wrong.code == 1
+    assert "refuses this user name or password" in wrong.err
+    right = await run_cli(*add, stdin=f"{PASSWORD}\n")
+    assert (right.code, right.err) == (0, "")
+    assert "It answers" in right.out
+    assert PASSWORD not in right.out
+    away = await run_cli("device", "add", "127.0.0.1:9", *add[3:], stdin="x\n")
+    assert away.code == 0, "it is entered and asked again later"
+    assert "[onvif.unreachable]" in away.err
+    found = await cli("discover", address, "127.0.0.1:9", "--timeout", "0.2")
+    assert address in found
+    assert "127.0.0.1:9 does not answer" in found
+    told = await cli("status", "--data", str(tmp_path / "edge"))
+    assert "qianshao-edge enroll" in told
+
+
 async def test_devices_are_entered_listed_and_removed_without_ever_showing_the_password(tmp_path: Path) -> None:
     data = ("--data", str(tmp_path / "edge"))
-    added = await cli("device", "add", "http://cam.local:8000/onvif", "--password-stdin", *data, stdin="hunter2\n")
+    added = await cli(
+        "device", "add", "http://cam.local:8000/onvif", "--no-check", "--password-stdin", *data, stdin="hunter2\n"
+    )
     listed = await cli("device", "list", "--json", *data)
     assert json.loads(listed) == [{"address": "cam.local:8000", "username": "admin", "cameras": []}]
     assert "hunter2" not in added + listed
