@@ -105,6 +105,13 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _turn_needs_users(self) -> Self:
+        nameless = [url for one in self.live_ice_servers if one.username is None for url in one.urls]
+        if self.live_turn_secret is None and any(url.startswith(("turn:", "turns:")) for url in nameless):
+            raise ValueError("a TURN server needs a username and a credential, or QIANSHAO_LIVE_TURN_SECRET for all")
+        return self
+
     @property
     def embedded(self) -> bool:
         """Whether the servers are our own children."""

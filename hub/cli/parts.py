@@ -134,6 +134,8 @@ def ice_servers(settings: Settings) -> tuple[IceServer, ...]:
 def open_live(settings: Settings, context: Context) -> LiveHub:
     """The live relay of one hub process; `await start()` it on the serving loop, `await close()` it there."""
     named: dict[str, Any] = {"ice_servers": ice_servers(settings), "lease_s": settings.live_lease_s}
+    if settings.live_turn_secret is not None:
+        named["turn_secret"] = settings.live_turn_secret.get_secret_value()
     if settings.live_ice_addresses:
         named["ice_hosts"] = tuple(settings.live_ice_addresses)
     config = LiveConfig(**named)

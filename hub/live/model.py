@@ -22,6 +22,7 @@ class LiveConfig:
     )  # addresses viewers and agents reach the hub on; "auto": all of this host
     ice_servers: tuple[IceServer, ...] = ()  # told to viewers and agents
     relay_ice_servers: tuple[IceServer, ...] = ()  # used by the hub itself (seldom: it is reachable)
+    turn_secret: str = field(default="", repr=False)  # signs users for TURN servers that are named without one
     segmentation: bool = True  # UDP generic segmentation offload
     lease_s: float = 20
     linger_s: float = 5.0  # an upstream outlives its last viewer by this

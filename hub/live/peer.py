@@ -10,6 +10,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import ifaddr
@@ -46,12 +47,14 @@ from aiortc.rtp import (
 )
 
 from hub.errors import Invalid
+from hub.kit.clock import utc_now
 from hub.live.datagrams import DatagramSender
 from hub.live.fanout import Fanout
 from hub.live.leg import ViewerLeg
 from hub.live.losses import LossList
 from hub.live.model import LiveConfig
 from hub.live.rtp import CLOCK_HZ, RtpView, read_rtp
+from hub.live.turn import with_credentials
 from models.wire.downlink import IceServer
 
 RTCP_EVERY_S = 1.0
@@ -328,7 +331,9 @@ class Peer:
     """A connection to one agent or one viewer. `on_end` is called once, when it is closed or lost."""
 
     def __init__(self, config: LiveConfig, direction: str, on_end: Callable[[], None]) -> None:
-        servers = _ice_servers(config.relay_ice_servers)
+        life = timedelta(seconds=config.token_life_s)
+        own = with_credentials(config.relay_ice_servers, config.turn_secret, "relay", utc_now(), life)
+        servers = _ice_servers(own)
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self.transceiver = self.connection.addTransceiver("video", direction=direction)
         self.transceiver.setCodecPreferences(_h264())

@@ -104,7 +104,7 @@ class LiveHub:
             stream=stream,
             whep_url=f"{WHEP_PATH}/{session.id}",
             token=token,
-            ice_servers=list(self.config.ice_servers),
+            ice_servers=self._attempts.ice_servers(session.id, life),
             lease_s=round(self.config.lease_s),
             expires_at=session.expires_at,
         )

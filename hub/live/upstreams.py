@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
 from hub.context import Context
 from hub.errors import Conflict, Forbidden, HubError, Unavailable
 from hub.kit.ids import new_id
-from hub.live import metrics
+from hub.live import metrics, turn
 from hub.live.model import LiveConfig, Upstream, UpstreamState
-from models.wire.downlink import Command, CommandReply, LiveStart, LiveStop
+from models.wire.downlink import Command, CommandReply, IceServer, LiveStart, LiveStop
 
 log = structlog.get_logger("hub.live")
 
@@ -84,7 +85,14 @@ class Attempts:
             whip_url=f"{self._context.public_url}{WHIP_PATH}/{upstream.attempt_id}",
             token=token,
             expires_at=expires_at,
-            ice_servers=list(self._config.ice_servers),
+            ice_servers=self.ice_servers(upstream.attempt_id, life),
+        )
+
+    def ice_servers(self, session_id: UUID, life: timedelta) -> list[IceServer]:
+        """What one end is told to reach the other by: TURN with a user that is good for `life`."""
+        config = self._config
+        return turn.with_credentials(
+            config.ice_servers, config.turn_secret, str(session_id), self._context.clock(), life
         )
 
     async def _command(self, upstream: Upstream, command: Command) -> CommandReply:

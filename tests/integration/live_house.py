@@ -49,6 +49,7 @@ class LiveHouse:
     camera_id: UUID
     refusals: dict[UUID, str] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
+    starts: list[LiveStart] = field(default_factory=list)
 
     async def ask(self, stream: str = "sub") -> httpx.Response:
         return await self.http.post("/live/sessions", json={"camera_id": str(self.camera_id), "stream": stream})
@@ -126,6 +127,7 @@ async def _agent(context: Context, key: SigningKey, house: LiveHouse) -> Any:
         command = COMMAND.validate_json(message.data)
         house.commands.append(command.command)
         if isinstance(command, LiveStart):
+            house.starts.append(command)
             reply = await house.publisher.start(command)
         else:
             await house.publisher.stop(command.session_id)
