@@ -11,15 +11,17 @@ from uuid import UUID
 import httpx
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from hub.agents import enrolment
 from hub.cameras import service as cameras
 from hub.context import Context
+from hub.db.engine import Connection
 from hub.identity import passwords
 from hub.identity import repository as identity_rows
 from hub.identity.accounts import create_account
 from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE
-from hub.identity.model import Principal, PurposeKind, Role
+from hub.identity.model import Permission, Principal, PurposeKind, Role
 from hub.identity.service import principal_of, set_purpose, token_hash
 from hub.kit.ids import new_id
 from hub.kit.tokens import TokenSigner
@@ -76,7 +78,7 @@ class Person:
 async def person(
     app: FastAPI, role: Role, *, purpose: bool = False, incident_id: UUID | None = None
 ) -> AsyncIterator[Person]:
-    """A fresh account of `role`, signed in; with `purpose`, on duty, or working on the incident."""
+    """A fresh account of `role`, signed in; with `purpose`, on duty, or working on an incident where the role may search."""
     context: Context = app.state.context
     username, cookie, csrf = f"{role.value}-{secrets.token_hex(3)}", secrets.token_urlsafe(16), secrets.token_hex(8)
     now = context.clock()
@@ -92,17 +94,31 @@ async def person(
         )
         who = await principal_of(tx, cookie, now)
         assert who is not None
+        if purpose and incident_id is None and who.may(Permission.SEARCH):
+            incident_id = await open_incident(tx, user.id)
         if purpose or incident_id:
             kind = PurposeKind.INCIDENT if incident_id else PurposeKind.DUTY
-            await set_purpose(
-                tx, who, cookie, kind=kind, incident_id=incident_id, note="" if incident_id else "watch", now=now
-            )
+            await set_purpose(tx, who, cookie, kind=kind, incident_id=incident_id, note="watch", now=now)
             who = await principal_of(tx, cookie, now)
             assert who is not None
     async with visitor(app) as client:
         client.cookies.set(SESSION_COOKIE, cookie)
         client.headers[CSRF_HEADER] = csrf
         yield Person(client, cookie, username, password, who)
+
+
+async def open_incident(tx: Connection, by: UUID, status: str = "open") -> UUID:
+    """An incident somebody reported."""
+    incident_id = new_id()
+    await tx.execute(
+        text(
+            "insert into incidents (id, number, category, title, lon, lat, occurred_from, occurred_to, status, "
+            "created_by, created_at) values (:id, :number, 'theft_home', '晒场失窃', 104.9, 25.1, now(), now(), :status, "
+            ":user_id, now())"
+        ),
+        {"id": incident_id, "number": f"JQ-{incident_id.hex[-10:]}", "status": status, "user_id": by},
+    )
+    return incident_id
 
 
 @dataclass

@@ -50,6 +50,7 @@ from models.wire.uplink import (
     StreamInfo,
     TrajectoryPoint,
 )
+from tests.people import open_incident
 
 HOME = Position(lon=104.9, lat=25.09)
 PASSWORD = "a long enough password"
@@ -94,18 +95,30 @@ async def client_on(context: Context) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+_OWN = {Role.INVESTIGATOR: "incident", Role.SUPERVISOR: "test", Role.ADMIN: "test"}
+
+
 @asynccontextmanager
 async def signed_in(
-    context: Context, role: str | Role, *, purpose: str | None = "test", username: str | None = None
+    context: Context, role: str | Role, *, purpose: str | None = "own", username: str | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client signed in as somebody of this role, with CSRF header, and with a purpose unless `purpose` is None."""
+    """A client signed in as somebody of this role, with CSRF header, and a purpose unless `purpose` is None.
+
+    `own`: an incident for an investigator, a test for who may set one, duty for others.
+    """
     user = await seed_user(context, Role(role), username=username)
     async with client_on(context) as client:
         answer = await client.post("/session", json={"username": user.username, "password": PASSWORD})
         answer.raise_for_status()
         client.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
         if purpose:
-            wish = {"kind": purpose, "note": "seeded"}
+            wish: dict[str, str] = {
+                "kind": _OWN.get(user.role, "duty") if purpose == "own" else purpose,
+                "note": "seeded",
+            }
+            if wish["kind"] == "incident":
+                async with context.db.transaction() as tx:
+                    wish["incident_id"] = str(await open_incident(tx, user.id))
             (await client.put("/session/purpose", json=wish)).raise_for_status()
         yield client
 

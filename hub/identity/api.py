@@ -41,6 +41,7 @@ def _view(session: Session) -> SessionView:
     return SessionView(
         user=UserView.model_validate(session.user),
         permissions=sorted(GRANTED[session.user.role]),
+        purposes=session.principal().purposes(),
         purpose=PurposeView(
             kind=purpose.kind,
             incident_id=purpose.incident_id,
@@ -108,7 +109,7 @@ async def sign_out(_who: SignedIn, request: Request, response: Response, context
 
 @router.put("/session/purpose", tags=["session"])
 async def set_purpose(ask: PurposeAsk, who: SignedIn, request: Request, context: Hub) -> SessionView:
-    """Says what one looks at footage for."""
+    """Says what one looks at footage for. 403 `purpose.not_allowed`; 422 `purpose.*`."""
     async with context.db.transaction() as tx:
         await service.set_purpose(
             tx,

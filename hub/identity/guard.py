@@ -4,8 +4,8 @@
     async def x(who: Annotated[Principal, Depends(requires(Permission.SEARCH))], ...)   # like this
     router.add_api_route(..., dependencies=[Depends(open_to(Permission.PUBLIC))])       # no principal
 
-Footage permissions (`hub.identity.model.FOOTAGE`) also need a purpose in the session. Unsafe methods need the session's CSRF
-token in `X-CSRF-Token`. The guard denies with a ledger row where footage was asked for.
+Footage permissions (`hub.identity.model.FOOTAGE`) also need a purpose in the session that opens them. Unsafe methods need the
+session's CSRF token in `X-CSRF-Token`. The guard denies with a ledger row where footage was asked for.
 """
 
 import hmac
@@ -32,7 +32,7 @@ def requires(permission: Permission) -> Callable[..., Awaitable[Principal]]:
     """A dependency that lets in a signed-in person whose role grants `permission`, and answers who it is.
 
     Raises (through the problem handler): 401 `session.missing`, 403 `csrf.invalid`, 403 `permission.missing`,
-    403 `purpose.missing`.
+    403 `purpose.missing`, 403 `purpose.incident_needed`, 403 `purpose.not_allowed`.
     """
 
     async def guard(request: Request, context: Annotated[Context, Depends(get_context)]) -> Principal:
@@ -45,7 +45,7 @@ def requires(permission: Permission) -> Callable[..., Awaitable[Principal]]:
             request.headers.get(CSRF_HEADER, "").encode(), who.csrf_token.encode()
         ):
             raise Forbidden("csrf.invalid")
-        code = _refusal(who, permission)
+        code = who.refusal(permission)
         if code:
             if permission in FOOTAGE:
                 async with context.db.transaction() as tx:
@@ -55,14 +55,6 @@ def requires(permission: Permission) -> Callable[..., Awaitable[Principal]]:
 
     setattr(guard, PERMISSION_ATTRIBUTE, permission)
     return guard
-
-
-def _refusal(who: Principal, permission: Permission) -> str:
-    if not who.may(permission):
-        return "permission.missing"
-    if permission in FOOTAGE and who.purpose is None:
-        return "purpose.missing"
-    return ""
 
 
 def open_to(permission: Permission) -> Callable[[], Awaitable[None]]:

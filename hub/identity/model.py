@@ -82,6 +82,16 @@ class PurposeKind(StrEnum):
     TEST = "test"
 
 
+# What each purpose opens. Stored footage needs an incident; being on duty is reason enough for what a camera shows now.
+# A test is for commissioning; it stands as such in every row of the ledger.
+OPENS: dict[PurposeKind, frozenset[Permission]] = {
+    PurposeKind.INCIDENT: FOOTAGE,
+    PurposeKind.DUTY: frozenset({Permission.LIVE, Permission.SNAPSHOT}),
+    PurposeKind.TEST: FOOTAGE,
+}
+TESTERS = frozenset({Role.SUPERVISOR, Role.ADMIN})
+
+
 @dataclass(frozen=True)
 class Purpose:
     """The purpose one is working in. `incident_id` is set for, and only for, `INCIDENT`."""
@@ -90,6 +100,11 @@ class Purpose:
     incident_id: UUID | None
     note: str
     set_at: datetime
+
+
+def may_set(role: Role, kind: PurposeKind) -> bool:
+    """Whether a role may look for this kind of purpose."""
+    return kind is not PurposeKind.TEST or role in TESTERS
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,24 @@ class Principal:
     def may(self, permission: Permission) -> bool:
         """Whether the role grants `permission`."""
         return permission in GRANTED[self.role]
+
+    def purposes(self) -> list[PurposeKind]:
+        """The purposes that the role may set."""
+        return [kind for kind in PurposeKind if may_set(self.role, kind)]
+
+    def refusal(self, permission: Permission) -> str:
+        """Why this may not be done now: "" or `permission.missing`, `purpose.missing|not_allowed|incident_needed`."""
+        if not self.may(permission):
+            return "permission.missing"
+        if permission not in FOOTAGE:
+            return ""
+        if self.purpose is None:
+            return "purpose.missing"
+        if not may_set(self.role, self.purpose.kind):  # the role was changed since
+            return "purpose.not_allowed"
+        if permission not in OPENS[self.purpose.kind]:
+            return "purpose.incident_needed"
+        return ""
 
 
 @dataclass(frozen=True)

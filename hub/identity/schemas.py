@@ -29,7 +29,11 @@ class UserView(Answer):
 
 
 class PurposeAsk(Ask):
-    """PUT /api/v1/session/purpose. `incident` needs `incident_id` (open); `duty` and `test` need a note."""
+    """PUT /api/v1/session/purpose. `incident` needs `incident_id` (open); `duty` and `test` need a note.
+
+    `duty` opens live pictures and stills; search, clips and links need `incident`, or `test`, which only those may set whose
+    `SessionView.purposes` has it (403 `purpose.not_allowed`).
+    """
 
     kind: PurposeKind
     incident_id: UUID | None = None
@@ -52,6 +56,7 @@ class SessionView(Answer):
 
     user: UserView
     permissions: list[Permission]
+    purposes: list[PurposeKind]
     purpose: PurposeView | None
     csrf_token: str
     expires_at: UtcTime

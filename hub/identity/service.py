@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from hub.db.engine import Connection
-from hub.errors import Invalid, NotFound, TooMany
+from hub.errors import Forbidden, Invalid, NotFound, TooMany
 from hub.identity import repository
 from hub.identity.ledgering import draft
-from hub.identity.model import Permission, Principal, Purpose, PurposeKind, Session, User
+from hub.identity.model import Permission, Principal, Purpose, PurposeKind, Session, User, may_set
 from hub.ledger import service as ledger
 from hub.ledger.model import Action, Draft
 
@@ -159,9 +159,12 @@ async def set_purpose(
     """Says what the session looks at footage for, from now on; a ledger row.
 
     Raises:
-        Invalid: `purpose.incident_needed`, `purpose.incident_not_meant`, `purpose.note_needed`.
+        Forbidden: `purpose.not_allowed`: a test, by somebody who does not commission cameras.
+        Invalid: `purpose.incident_missing`, `purpose.incident_not_meant`, `purpose.note_needed`.
         NotFound: `incident.not_found`. Invalid: `purpose.incident_closed`.
     """
+    if not may_set(who.role, kind):
+        raise Forbidden("purpose.not_allowed")
     if kind is PurposeKind.INCIDENT:
         await _check_incident(tx, incident_id)
     elif incident_id is not None:
@@ -175,7 +178,7 @@ async def set_purpose(
 
 async def _check_incident(tx: Connection, incident_id: UUID | None) -> None:
     if incident_id is None:
-        raise Invalid("purpose.incident_needed")
+        raise Invalid("purpose.incident_missing")
     status = await repository.incident_status(tx, incident_id)
     if status is None:
         raise NotFound("incident.not_found")

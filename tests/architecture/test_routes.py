@@ -203,6 +203,22 @@ async def test_footage_without_a_right_is_refused_and_recorded(app: FastAPI, peo
             assert (row["detail"]["code"], row["detail"]["path"]) == (code, answer.request.url.path)
 
 
+async def test_duty_opens_what_is_now_and_nothing_that_is_kept(app: FastAPI, people: People, context: Context) -> None:
+    now_shown = {Permission.LIVE, Permission.SNAPSHOT}
+    officer = people.idle[Role.INVESTIGATOR]
+    (await officer.client.put("session/purpose", json={"kind": "duty", "note": "watch"})).raise_for_status()
+    for route in routes_of(app, *FOOTAGE):
+        before = len(await ledger_rows(context))
+        answer = await call(officer.client, route)
+        code = answer.json().get("code", "")
+        if route.permissions[0] in now_shown:
+            assert not code.startswith("purpose."), route
+            continue
+        assert (answer.status_code, code) == (403, "purpose.incident_needed"), route
+        (row,) = (await ledger_rows(context))[before:]
+        assert (row["action"], row["purpose_kind"], row["detail"]["code"]) == ("access.denied", "duty", code)
+
+
 # looks --------------------------------------------------------------------------------------------------------
 
 
@@ -351,7 +367,7 @@ async def test_every_look_with_a_right_and_a_purpose_is_a_ledger_row(world: Worl
             continue
         row = await _row_after(world, before, look.action)
         assert row["actor_id"] == world.officer.who.user_id, route
-        assert (row["purpose_kind"], row["purpose_note"]) == ("duty", "watch"), route
+        assert (row["purpose_kind"], row["purpose_note"]) == ("incident", "watch"), route
 
 
 # tokens -------------------------------------------------------------------------------------------------------

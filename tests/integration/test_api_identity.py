@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ from hub.context import Context
 from hub.identity import service
 from hub.identity.guard import CSRF_HEADER, SESSION_COOKIE
 from hub.identity.model import GRANTED, Role
-from tests.people import MovableClock, ledger_rows, on_clock, person, visitor
+from tests.people import MovableClock, ledger_rows, on_clock, open_incident, person, visitor
 
 
 async def _sign_in(client: httpx.AsyncClient, username: str, password: str) -> httpx.Response:
@@ -168,18 +168,9 @@ async def test_a_made_up_cookie_opens_nothing(context: Context, cookie: str) -> 
 # purpose ------------------------------------------------------------------------------------------------------
 
 
-async def _incident(context: Context, user_id: object, status: str = "open") -> str:
-    incident_id = uuid4()
+async def _incident(context: Context, user_id: UUID, status: str = "open") -> str:
     async with context.db.transaction() as tx:
-        await tx.execute(
-            text(
-                "insert into incidents (id, number, category, title, lon, lat, occurred_from, occurred_to, status, "
-                "created_by, created_at) values (:id, :number, 'theft_home', '晒场失窃', 104.9, 25.1, now(), now(), :status, "
-                ":user_id, now())"
-            ),
-            {"id": incident_id, "number": f"JQ-{incident_id.hex[:8]}", "status": status, "user_id": user_id},
-        )
-    return str(incident_id)
+        return str(await open_incident(tx, user_id, status))
 
 
 async def test_a_purpose_names_an_open_incident(context: Context) -> None:
@@ -211,17 +202,43 @@ async def test_a_purpose_cannot_be_made_up(context: Context) -> None:
     async with person(app, Role.INVESTIGATOR) as officer:
         closed = await _incident(context, officer.who.user_id, "closed")
         asks = {
-            "purpose.incident_needed": {"kind": "incident"},
+            "purpose.incident_missing": {"kind": "incident"},
             "incident.not_found": {"kind": "incident", "incident_id": str(uuid4())},
             "purpose.incident_closed": {"kind": "incident", "incident_id": closed},
             "purpose.note_needed": {"kind": "duty", "note": "   "},
-            "purpose.incident_not_meant": {"kind": "test", "note": "x", "incident_id": closed},
+            "purpose.incident_not_meant": {"kind": "duty", "note": "x", "incident_id": closed},
             "request.invalid": {"kind": "curiosity", "note": "x"},
         }
         for code, ask in asks.items():
             answer = await officer.client.put("session/purpose", json=ask)
             assert answer.json()["code"] == code
         assert (await officer.client.get("session")).json()["purpose"] is None
+
+
+async def test_a_test_is_for_those_who_commission_and_stands_as_such_in_the_ledger(context: Context) -> None:
+    app, ask = create_app(context), {"kind": "test", "note": "new camera"}
+    for role in Role:
+        async with person(app, role) as one:
+            session = (await one.client.get("session")).json()
+            answer = await one.client.put("session/purpose", json=ask)
+            if role in {Role.SUPERVISOR, Role.ADMIN}:
+                assert answer.status_code == 200, role
+                row = (await ledger_rows(context))[-1]
+                assert (row["purpose_kind"], row["purpose_note"]) == ("test", "new camera")
+                assert "test" in session["purposes"]
+            else:
+                assert (answer.status_code, answer.json()["code"]) == (403, "purpose.not_allowed"), role
+                assert session["purposes"] == ["incident", "duty"]
+
+
+async def test_a_test_ends_with_the_role_that_may_set_it(context: Context) -> None:
+    app = create_app(context)
+    async with person(app, Role.ADMIN) as admin, person(app, Role.SUPERVISOR) as one:
+        (await one.client.put("session/purpose", json={"kind": "test", "note": "x"})).raise_for_status()
+        assert (await one.client.get("search/sightings")).json().get("code") != "purpose.not_allowed"
+        (await admin.client.patch(f"users/{one.who.user_id}", json={"role": "investigator"})).raise_for_status()
+        answer = await one.client.get("search/sightings")
+        assert (answer.status_code, answer.json()["code"]) == (403, "purpose.not_allowed")
 
 
 # accounts -----------------------------------------------------------------------------------------------------

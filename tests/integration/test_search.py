@@ -229,7 +229,7 @@ async def test_every_search_is_a_row_in_the_ledger(context: Context) -> None:
     assert [row.detail["what"] for row in kept] == ["sightings", "histogram"]
     first = kept[0]
     assert first.actor_name == "investigator"
-    assert first.purpose_kind == "test"
+    assert first.purpose_kind == "incident"
     assert first.camera_ids == [village.cameras[0]]
     assert first.detail["q"] == "白色轿车"
     assert first.detail["classes"] == ["car"]

@@ -8,7 +8,7 @@ import pytest
 from hub.identity import passwords
 from hub.identity.guard import WITHOUT_SESSION
 from hub.identity.ledgering import draft
-from hub.identity.model import FOOTAGE, GRANTED, Permission, Principal, Purpose, PurposeKind, Role
+from hub.identity.model import FOOTAGE, GRANTED, OPENS, Permission, Principal, Purpose, PurposeKind, Role, may_set
 from hub.ledger.model import Action
 
 
@@ -28,6 +28,13 @@ def test_administrators_neither_search_nor_play_nor_watch() -> None:
 def test_those_who_look_do_not_decide_on_consent_or_accounts() -> None:
     for role in (Role.MONITOR, Role.INVESTIGATOR, Role.SUPERVISOR):
         assert not GRANTED[role] & {Permission.CONSENT_EDIT, Permission.CAMERA_EDIT, Permission.USER_EDIT}
+
+
+def test_stored_footage_needs_an_incident_or_a_recorded_test() -> None:
+    assert OPENS.keys() == set(PurposeKind)
+    assert OPENS[PurposeKind.INCIDENT] == FOOTAGE
+    assert OPENS[PurposeKind.DUTY] == {Permission.LIVE, Permission.SNAPSHOT}
+    assert [role for role in Role if may_set(role, PurposeKind.TEST)] == [Role.SUPERVISOR, Role.ADMIN]
 
 
 def test_generated_passwords_are_long_different_and_can_be_read_aloud() -> None:

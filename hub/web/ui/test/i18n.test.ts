@@ -46,3 +46,35 @@ describe("the page's words", () => {
     expect(flat(zhCN).filter(([key, text]) => slots(text) !== slots(other.get(key) ?? ""))).toEqual([]);
   });
 });
+
+describe("the hub's refusals", () => {
+  const ROOT = new URL("../../../..", import.meta.url).pathname;
+  const sources = (folder: string): string[] =>
+    readdirSync(folder).flatMap((name) => {
+      const path = join(folder, name);
+      // Command line, embedded servers and job queue speak to a terminal or a log.
+      if (["ui", "static", "cli", "embedded", "jobs"].includes(name)) return [];
+      return statSync(path).isDirectory() ? sources(path) : name.endsWith(".py") ? [readFileSync(path, "utf8")] : [];
+    });
+  const hub = sources(join(ROOT, "hub"));
+  const consent = readFileSync(join(ROOT, "models", "consent.py"), "utf8");
+  const hits = (text: string, form: RegExp): string[] => [...text.matchAll(form)].map((hit) => hit[1] ?? "");
+  const raised = hub.flatMap((text) =>
+    hits(text, /\b(?:Invalid|NotFound|Conflict|Unauthenticated|Forbidden|TooMany|Unavailable)\(\s*"([a-z_.]+)"/g),
+  );
+  const answered = hub
+    .flatMap((text) => hits(text, /(?:return|code =|code:|detail if fresh else) "((?:[a-z_]+\.)+[a-z_]+)"/g))
+    .filter((code) => !/^link\.(before|after)$/.test(code)); // a reason, not a refusal
+  const codes = [...new Set([...raised, ...answered, ...hits(consent, /"(consent\.[a-z_]+)"/g)])].sort();
+
+  it("are found in its source", () => {
+    expect(codes).toContain("purpose.incident_needed");
+    expect(codes).toContain("permission.missing");
+    expect(codes).toContain("consent.paused");
+    expect(codes.length).toBeGreaterThan(70);
+  });
+  it("have words in both languages", () => {
+    expect(codes.filter((code) => typeof lookup(zhCN, `error.${code}`) !== "string")).toEqual([]);
+    expect(codes.filter((code) => typeof lookup(en, `error.${code}`) !== "string")).toEqual([]);
+  });
+});

@@ -4,186 +4,6 @@
  */
 
 export interface paths {
-    "/api/v1/session": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Show Session
-         * @description Who one is, what one may do, and for what purpose one is working.
-         */
-        get: operations["show_session"];
-        put?: never;
-        /**
-         * Sign In
-         * @description Signs in: sets the session's cookie. 401 `login.failed`; 429 `login.too_many` with `retry_after_s`.
-         */
-        post: operations["sign_in"];
-        /**
-         * Sign Out
-         * @description Ends the session.
-         */
-        delete: operations["sign_out"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/session/purpose": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        /**
-         * Set Purpose
-         * @description Says what one looks at footage for.
-         */
-        put: operations["set_purpose"];
-        post?: never;
-        /**
-         * Clear Purpose
-         * @description Ends the purpose.
-         */
-        delete: operations["clear_purpose"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/session/user": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /**
-         * Change Own Account
-         * @description One's own language and password; a new password ends one's other sessions. 429 `login.too_many`.
-         */
-        patch: operations["change_own_account"];
-        trace?: never;
-    };
-    "/api/v1/users": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Users
-         * @description All accounts.
-         */
-        get: operations["list_users"];
-        put?: never;
-        /**
-         * Create User
-         * @description A new account; its password is answered this once.
-         */
-        post: operations["create_user"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/users/{user_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /**
-         * Change User
-         * @description Changes an account.
-         */
-        patch: operations["change_user"];
-        trace?: never;
-    };
-    "/api/v1/users/{user_id}/password-reset": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Reset Password
-         * @description A new generated password, answered this once; all sessions of the account end.
-         */
-        post: operations["reset_password"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/enrolment-codes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Enrolment Codes
-         * @description What became of the newest codes.
-         */
-        get: operations["list_enrolment_codes"];
-        put?: never;
-        /**
-         * Create Enrolment Code
-         * @description A code for one machine, good for ten minutes, told this once.
-         */
-        post: operations["create_enrolment_code"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/enrolments": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Enrol Agent
-         * @description An agent makes its key known.
-         */
-        post: operations["enrol_agent"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/agent/credentials": {
         parameters: {
             query?: never;
@@ -198,6 +18,46 @@ export interface paths {
          * @description Fresh credentials for the message servers.
          */
         post: operations["issue_credentials"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agent/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plan Upload
+         * @description Begins or resumes the upload of a sealed clip. 404 `upload.clip_not_found`: announce it first, or wait.
+         */
+        post: operations["plan_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agent/uploads/{clip_id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete Upload
+         * @description All parts are there: `waiting` until the hub has read and judged them.
+         */
+        post: operations["complete_upload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -250,6 +110,66 @@ export interface paths {
          * @description Renames an agent.
          */
         patch: operations["change_agent"];
+        trace?: never;
+    };
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Alarms
+         * @description Alarms, newest first.
+         */
+        get: operations["list_alarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{alarm_id}/acknowledgement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledge Alarm
+         * @description Takes note of an alarm. Doing it again changes nothing.
+         */
+        post: operations["acknowledge_alarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/basemap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Basemap
+         * @description The lines and areas under the cameras.
+         */
+        get: operations["show_basemap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/cameras": {
@@ -384,26 +304,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/media/snapshots/{camera_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Read Camera Snapshot
-         * @description The still, for the person who asked for it by `open_camera_snapshot`.
-         */
-        get: operations["read_camera_snapshot"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/cameras/{camera_id}/timeline": {
         parameters: {
             query?: never;
@@ -416,86 +316,6 @@ export interface paths {
          * @description When there are clips, and when footage is missing and why. Times only.
          */
         get: operations["show_camera_timeline"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/search/sightings": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Search Sightings
-         * @description Sightings, newest first, by keyset pages. Writes a ledger row per page.
-         */
-        get: operations["search_sightings"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/search/histogram": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Search Histogram
-         * @description Counts of what the same filters find, by hour, class and camera. Writes a ledger row.
-         */
-        get: operations["search_histogram"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/sightings/{sighting_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Show Sighting
-         * @description One sighting with its path. Writes a ledger row.
-         */
-        get: operations["show_sighting"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/media/pictures/{sighting_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Sighting Picture
-         * @description A sighting's picture, for the person whose search minted the token, in that person's session.
-         */
-        get: operations["sighting_picture"];
         put?: never;
         post?: never;
         delete?: never;
@@ -584,7 +404,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/media/clips/{clip_id}": {
+    "/api/v1/enrolment-codes": {
         parameters: {
             query?: never;
             header?: never;
@@ -592,141 +412,57 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Clip Bytes
-         * @description The clip's bytes, whole or one range (RFC 9110 §14), straight from the object store.
+         * List Enrolment Codes
+         * @description What became of the newest codes.
          */
-        get: operations["clip_bytes"];
+        get: operations["list_enrolment_codes"];
+        put?: never;
+        /**
+         * Create Enrolment Code
+         * @description A code for one machine, good for ten minutes, told this once.
+         */
+        post: operations["create_enrolment_code"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrolments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enrol Agent
+         * @description An agent makes its key known.
+         */
+        post: operations["enrol_agent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Health
+         * @description Asks each part, with three seconds' patience.
+         */
+        get: operations["show_health"];
         put?: never;
         post?: never;
         delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/live/sessions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Open Live Session
-         * @description Asks to watch a camera.
-         */
-        post: operations["open_live_session"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/live/sessions/{session_id}/lease": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Renew Live Lease
-         * @description Goes on watching. 409 `live.ended` with `reason` when it is over.
-         */
-        post: operations["renew_live_lease"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/live/sessions/{session_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /**
-         * End Live Session
-         * @description Stops watching.
-         */
-        delete: operations["end_live_session"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/live/upstreams": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Live Upstreams
-         * @description What is relayed now.
-         */
-        get: operations["list_live_upstreams"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/live/whep/{session_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Whep Offer
-         * @description A viewer's SDP offer → the answer (WHEP).
-         */
-        post: operations["whep_offer"];
-        /**
-         * Whep End
-         * @description Ends the viewer's session.
-         */
-        delete: operations["whep_end"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/live/whip/{attempt_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Whip Offer
-         * @description An agent's SDP offer → the answer (WHIP, RFC 9725).
-         */
-        post: operations["whip_offer"];
-        /**
-         * Whip End
-         * @description The agent stops sending.
-         */
-        delete: operations["whip_end"];
         options?: never;
         head?: never;
         patch?: never;
@@ -824,86 +560,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/agent/uploads": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Plan Upload
-         * @description Begins or resumes the upload of a sealed clip. 404 `upload.clip_not_found`: announce it first, or wait.
-         */
-        post: operations["plan_upload"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/agent/uploads/{clip_id}/complete": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Complete Upload
-         * @description All parts are there: `waiting` until the hub has read and judged them.
-         */
-        post: operations["complete_upload"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/alarms": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Alarms
-         * @description Alarms, newest first.
-         */
-        get: operations["list_alarms"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/alarms/{alarm_id}/acknowledgement": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Acknowledge Alarm
-         * @description Takes note of an alarm. Doing it again changes nothing.
-         */
-        post: operations["acknowledge_alarm"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/ledger": {
         parameters: {
             query?: never;
@@ -944,7 +600,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/basemap": {
+    "/api/v1/live/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Open Live Session
+         * @description Asks to watch a camera.
+         */
+        post: operations["open_live_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/live/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Live Session
+         * @description Stops watching.
+         */
+        delete: operations["end_live_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/live/sessions/{session_id}/lease": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Renew Live Lease
+         * @description Goes on watching. 409 `live.ended` with `reason` when it is over.
+         */
+        post: operations["renew_live_lease"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/live/upstreams": {
         parameters: {
             query?: never;
             header?: never;
@@ -952,10 +668,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show Basemap
-         * @description The lines and areas under the cameras.
+         * List Live Upstreams
+         * @description What is relayed now.
          */
-        get: operations["show_basemap"];
+        get: operations["list_live_upstreams"];
         put?: never;
         post?: never;
         delete?: never;
@@ -964,7 +680,55 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/health": {
+    "/api/v1/live/whep/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Whep Offer
+         * @description A viewer's SDP offer → the answer (WHEP).
+         */
+        post: operations["whep_offer"];
+        /**
+         * Whep End
+         * @description Ends the viewer's session.
+         */
+        delete: operations["whep_end"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/live/whip/{attempt_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Whip Offer
+         * @description An agent's SDP offer → the answer (WHIP, RFC 9725).
+         */
+        post: operations["whip_offer"];
+        /**
+         * Whip End
+         * @description The agent stops sending.
+         */
+        delete: operations["whip_end"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/clips/{clip_id}": {
         parameters: {
             query?: never;
             header?: never;
@@ -972,12 +736,248 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show Health
-         * @description Asks each part, with three seconds' patience.
+         * Clip Bytes
+         * @description The clip's bytes, whole or one range (RFC 9110 §14), straight from the object store.
          */
-        get: operations["show_health"];
+        get: operations["clip_bytes"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/pictures/{sighting_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sighting Picture
+         * @description A sighting's picture, for the person whose search minted the token, in that person's session.
+         */
+        get: operations["sighting_picture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/snapshots/{camera_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Camera Snapshot
+         * @description The still, for the person who asked for it by `open_camera_snapshot`.
+         */
+        get: operations["read_camera_snapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/histogram": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search Histogram
+         * @description Counts of what the same filters find, by hour, class and camera. Writes a ledger row.
+         */
+        get: operations["search_histogram"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/sightings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search Sightings
+         * @description Sightings, newest first, by keyset pages. Writes a ledger row per page.
+         */
+        get: operations["search_sightings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Session
+         * @description Who one is, what one may do, and for what purpose one is working.
+         */
+        get: operations["show_session"];
+        put?: never;
+        /**
+         * Sign In
+         * @description Signs in: sets the session's cookie. 401 `login.failed`; 429 `login.too_many` with `retry_after_s`.
+         */
+        post: operations["sign_in"];
+        /**
+         * Sign Out
+         * @description Ends the session.
+         */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/purpose": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Purpose
+         * @description Says what one looks at footage for. 403 `purpose.not_allowed`; 422 `purpose.*`.
+         */
+        put: operations["set_purpose"];
+        post?: never;
+        /**
+         * Clear Purpose
+         * @description Ends the purpose.
+         */
+        delete: operations["clear_purpose"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Own Account
+         * @description One's own language and password; a new password ends one's other sessions. 429 `login.too_many`.
+         */
+        patch: operations["change_own_account"];
+        trace?: never;
+    };
+    "/api/v1/sightings/{sighting_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Sighting
+         * @description One sighting with its path. Writes a ledger row.
+         */
+        get: operations["show_sighting"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Users
+         * @description All accounts.
+         */
+        get: operations["list_users"];
+        put?: never;
+        /**
+         * Create User
+         * @description A new account; its password is answered this once.
+         */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change User
+         * @description Changes an account.
+         */
+        patch: operations["change_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset Password
+         * @description A new generated password, answered this once; all sessions of the account end.
+         */
+        post: operations["reset_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1009,6 +1009,25 @@ export interface components {
          * @description An edge agent as last seen. `online`: presence within 35 s.
          */
         AgentView: {
+            /** Applied Version */
+            applied_version: number;
+            /** Camera Count */
+            camera_count: number;
+            /** Candidate Count */
+            candidate_count: number;
+            /** Clock Skew Ms */
+            clock_skew_ms: number | null;
+            /** Desired Version */
+            desired_version: number;
+            /** Disk Free Bytes */
+            disk_free_bytes: number | null;
+            /**
+             * Enrolled At
+             * Format: date-time
+             */
+            enrolled_at: string;
+            /** Hostname */
+            hostname: string;
             /**
              * Id
              * Format: uuid
@@ -1016,41 +1035,22 @@ export interface components {
             id: string;
             /** Name */
             name: string;
-            /** Village */
-            village: string;
-            /** Hostname */
-            hostname: string;
-            /** Version */
-            version: string;
-            /**
-             * Enrolled At
-             * Format: date-time
-             */
-            enrolled_at: string;
-            /** Revoked At */
-            revoked_at: string | null;
             /** Online */
             online: boolean;
+            /** Outbox Files */
+            outbox_files: number;
+            /** Outbox Messages */
+            outbox_messages: number;
+            /** Revoked At */
+            revoked_at: string | null;
             /** Seen At */
             seen_at: string | null;
             /** Started At */
             started_at: string | null;
-            /** Desired Version */
-            desired_version: number;
-            /** Applied Version */
-            applied_version: number;
-            /** Outbox Messages */
-            outbox_messages: number;
-            /** Outbox Files */
-            outbox_files: number;
-            /** Disk Free Bytes */
-            disk_free_bytes: number | null;
-            /** Clock Skew Ms */
-            clock_skew_ms: number | null;
-            /** Camera Count */
-            camera_count: number;
-            /** Candidate Count */
-            candidate_count: number;
+            /** Version */
+            version: string;
+            /** Village */
+            village: string;
         };
         /**
          * AlarmPage
@@ -1067,41 +1067,46 @@ export interface components {
          * @description Something that needs a person's eye. `code` is the i18n key.
          */
         AlarmView: {
+            /** Acknowledged At */
+            acknowledged_at: string | null;
+            /** Acknowledged By */
+            acknowledged_by: string | null;
+            /** Agent Id */
+            agent_id: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Camera Id */
+            camera_id: string | null;
+            /** Code */
+            code: string;
+            /** Detail */
+            detail: string;
             /**
              * Id
              * Format: uuid
              */
             id: string;
             /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /** Code */
-            code: string;
-            /**
              * Severity
              * @enum {string}
              */
             severity: "info" | "warning" | "critical";
-            /** Agent Id */
-            agent_id: string | null;
-            /** Camera Id */
-            camera_id: string | null;
             /** Subject Id */
             subject_id: string | null;
-            /** Detail */
-            detail: string;
-            /** Acknowledged By */
-            acknowledged_by: string | null;
-            /** Acknowledged At */
-            acknowledged_at: string | null;
         };
         /**
          * AnalyticsWish
          * @description What to look for, and at most how often.
          */
         AnalyticsWish: {
+            /**
+             * Classes
+             * @description empty: all
+             */
+            classes?: components["schemas"]["ObjectClass"][];
             /**
              * Enabled
              * @default true
@@ -1113,11 +1118,6 @@ export interface components {
              */
             max_fps: number;
             /**
-             * Classes
-             * @description empty: all
-             */
-            classes?: components["schemas"]["ObjectClass"][];
-            /**
              * Min Score
              * @default 0.4
              */
@@ -1128,101 +1128,101 @@ export interface components {
          * @description A GeoJSON FeatureCollection, WGS-84; empty when the installation has none (the page draws a plain grid).
          */
         Basemap: {
+            /** Features */
+            features?: {
+                [key: string]: unknown;
+            }[];
             /**
              * Type
              * @default FeatureCollection
              * @constant
              */
             type: "FeatureCollection";
-            /** Features */
-            features?: {
-                [key: string]: unknown;
-            }[];
         };
         /**
          * Box
          * @description A rectangle in a picture, in fractions of its size (x, y: top left).
          */
         Box: {
+            /** H */
+            h: number;
+            /** W */
+            w: number;
             /** X */
             x: number;
             /** Y */
             y: number;
-            /** W */
-            w: number;
-            /** H */
-            h: number;
         };
         /**
          * CameraAdopt
          * @description POST /api/v1/cameras/{id}/adoption: put a candidate to work.
          */
         CameraAdopt: {
-            /** Name */
-            name: string;
-            /**
-             * Village
-             * @default
-             */
-            village: string;
-            position: components["schemas"]["Position"];
-            /** Heading Deg */
-            heading_deg: number;
+            consent: components["schemas"]["ConsentAsk"];
             /**
              * Fov Deg
              * @default 70
              */
             fov_deg: number;
+            /** Heading Deg */
+            heading_deg: number;
+            /** Name */
+            name: string;
+            position: components["schemas"]["Position"];
             /**
              * Range M
              * @default 40
              */
             range_m: number;
-            consent: components["schemas"]["ConsentAsk"];
+            /**
+             * Village
+             * @default
+             */
+            village: string;
         };
         /**
          * CameraHealth
          * @description What is observed. `state` is `offline` when the agent's last report is older than 35 s.
          */
         CameraHealth: {
-            state: components["schemas"]["CameraState"];
-            /** Since */
-            since: string | null;
+            /** Bitrate Kbps */
+            bitrate_kbps: number;
+            clock: components["schemas"]["ClockReading"];
             /** Detail */
             detail: string;
-            /** Reported At */
-            reported_at: string | null;
             /** Last Packet At */
             last_packet_at: string | null;
             /** Last Segment At */
             last_segment_at: string | null;
+            main: components["schemas"]["StreamInfo"] | null;
             /** Oldest Recording At */
             oldest_recording_at: string | null;
-            /** Bitrate Kbps */
-            bitrate_kbps: number;
-            main: components["schemas"]["StreamInfo"] | null;
+            /** Reported At */
+            reported_at: string | null;
+            /** Since */
+            since: string | null;
+            state: components["schemas"]["CameraState"];
             sub: components["schemas"]["StreamInfo"] | null;
-            clock: components["schemas"]["ClockReading"];
         };
         /**
          * CameraPatch
          * @description PATCH /api/v1/cameras/{id}.
          */
         CameraPatch: {
-            /** Name */
-            name?: string | null;
-            /** Village */
-            village?: string | null;
-            position?: components["schemas"]["Position"] | null;
-            /** Heading Deg */
-            heading_deg?: number | null;
+            analytics?: components["schemas"]["AnalyticsWish"] | null;
             /** Fov Deg */
             fov_deg?: number | null;
+            /** Heading Deg */
+            heading_deg?: number | null;
+            /** Name */
+            name?: string | null;
+            position?: components["schemas"]["Position"] | null;
             /** Range M */
             range_m?: number | null;
+            /** Village */
+            village?: string | null;
             /** Zones */
             zones?: components["schemas"]["Zone"][] | null;
-            analytics?: components["schemas"]["AnalyticsWish"] | null;
         };
         /**
          * CameraState
@@ -1250,11 +1250,10 @@ export interface components {
          * @description A camera, adopted or candidate. No footage in it: `has_snapshot` says a still may be asked for.
          */
         CameraView: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
+            /** Address */
+            address: string;
+            /** Adopted */
+            adopted: boolean;
             /**
              * Agent Id
              * Format: uuid
@@ -1262,41 +1261,42 @@ export interface components {
             agent_id: string;
             /** Agent Name */
             agent_name: string;
-            /** Name */
-            name: string;
-            /** Village */
-            village: string;
-            /** Adopted */
-            adopted: boolean;
-            position: components["schemas"]["Position"] | null;
-            /** Heading Deg */
-            heading_deg: number | null;
-            /** Fov Deg */
-            fov_deg: number;
-            /** Range M */
-            range_m: number;
-            /** Zones */
-            zones: components["schemas"]["Zone"][];
-            /** Manufacturer */
-            manufacturer: string;
-            /** Model */
-            model: string;
+            analytics: components["schemas"]["AnalyticsWish"];
+            consent: components["schemas"]["Consent"] | null;
+            /** Consent Applied Version */
+            consent_applied_version: number;
             /** Firmware */
             firmware: string;
-            /** Address */
-            address: string;
             /**
              * Found At
              * Format: date-time
              */
             found_at: string;
-            health: components["schemas"]["CameraHealth"];
-            consent: components["schemas"]["Consent"] | null;
-            /** Consent Applied Version */
-            consent_applied_version: number;
-            analytics: components["schemas"]["AnalyticsWish"];
+            /** Fov Deg */
+            fov_deg: number;
             /** Has Snapshot */
             has_snapshot: boolean;
+            /** Heading Deg */
+            heading_deg: number | null;
+            health: components["schemas"]["CameraHealth"];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Manufacturer */
+            manufacturer: string;
+            /** Model */
+            model: string;
+            /** Name */
+            name: string;
+            position: components["schemas"]["Position"] | null;
+            /** Range M */
+            range_m: number;
+            /** Village */
+            village: string;
+            /** Zones */
+            zones: components["schemas"]["Zone"][];
         };
         /**
          * ClipPage
@@ -1321,29 +1321,24 @@ export interface components {
         ClipSummary: {
             /** Announced */
             announced: number;
-            /** Uploaded */
-            uploaded: number;
-            /** Verified */
-            verified: number;
-            /** Refused */
-            refused: number;
+            /** Chains Broken */
+            chains_broken: number;
             /** Chains Ok */
             chains_ok: boolean;
             /** Chains Waiting */
             chains_waiting: number;
-            /** Chains Broken */
-            chains_broken: number;
+            /** Refused */
+            refused: number;
+            /** Uploaded */
+            uploaded: number;
+            /** Verified */
+            verified: number;
         };
         /**
          * ClipView
          * @description A clip's data without its footage (permission `footage.search`: it belongs to a search).
          */
         ClipView: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
             /**
              * Camera Id
              * Format: uuid
@@ -1352,33 +1347,38 @@ export interface components {
             /** Camera Name */
             camera_name: string;
             /**
-             * Status
-             * @enum {string}
+             * End At
+             * Format: date-time
              */
-            status: "announced" | "uploaded" | "verified" | "refused";
+            end_at: string;
+            /** Gaps */
+            gaps: components["schemas"]["MissingSpan"][];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            media: components["schemas"]["MediaInfo"];
             refusal_code: components["schemas"]["RefusalCode"] | null;
             /** Refusal Detail */
             refusal_detail: string;
+            seal: components["schemas"]["Seal"];
+            /** Seal Hash */
+            seal_hash: string;
+            /** Sighting Ids */
+            sighting_ids: string[];
+            /** Size Bytes */
+            size_bytes: number;
             /**
              * Start At
              * Format: date-time
              */
             start_at: string;
             /**
-             * End At
-             * Format: date-time
+             * Status
+             * @enum {string}
              */
-            end_at: string;
-            /** Size Bytes */
-            size_bytes: number;
-            media: components["schemas"]["MediaInfo"];
-            /** Gaps */
-            gaps: components["schemas"]["MissingSpan"][];
-            /** Sighting Ids */
-            sighting_ids: string[];
-            seal: components["schemas"]["Seal"];
-            /** Seal Hash */
-            seal_hash: string;
+            status: "announced" | "uploaded" | "verified" | "refused";
             verdict: components["schemas"]["SealVerdict"];
         };
         /**
@@ -1399,24 +1399,24 @@ export interface components {
          * @description The code, shown this once; `qr_svg` holds `enrol_text`, which a box can read from a camera picture.
          */
         CodeCreated: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
             /** Code */
             code: string;
-            /** Label */
-            label: string;
+            /** Command */
+            command: string;
+            /** Enrol Text */
+            enrol_text: string;
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
-            /** Enrol Text */
-            enrol_text: string;
-            /** Command */
-            command: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Label */
+            label: string;
             /** Qr Svg */
             qr_svg: string;
         };
@@ -1441,15 +1441,8 @@ export interface components {
          * @description A code's fate; the code itself is not kept.
          */
         CodeView: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            /** Label */
-            label: string;
-            /** Village */
-            village: string;
+            /** Agent Id */
+            agent_id: string | null;
             /**
              * Created At
              * Format: date-time
@@ -1460,10 +1453,17 @@ export interface components {
              * Format: date-time
              */
             expires_at: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Label */
+            label: string;
             /** Used At */
             used_at: string | null;
-            /** Agent Id */
-            agent_id: string | null;
+            /** Village */
+            village: string;
         };
         /**
          * Colour
@@ -1482,8 +1482,8 @@ export interface components {
          * @description A dominant colour of one part, with the share of that part's pixels it covers.
          */
         ColourShare: {
-            part: components["schemas"]["ColourPart"];
             colour: components["schemas"]["Colour"];
+            part: components["schemas"]["ColourPart"];
             /** Share */
             share: number;
         };
@@ -1492,14 +1492,8 @@ export interface components {
          * @description What the owner of a camera allows. The agent refuses everything else, whoever asks.
          */
         Consent: {
-            /** Version */
-            version: number;
-            /** Share Clips */
-            share_clips: boolean;
-            /** Share Live */
-            share_live: boolean;
-            /** Purposes */
-            purposes: components["schemas"]["ConsentPurpose"][];
+            /** Expires At */
+            expires_at?: string | null;
             /**
              * Hours
              * @description empty: at any hour
@@ -1512,24 +1506,30 @@ export interface components {
             paused: boolean;
             /** Paused Until */
             paused_until?: string | null;
-            /** Expires At */
-            expires_at?: string | null;
+            /** Purposes */
+            purposes: components["schemas"]["ConsentPurpose"][];
+            /** Share Clips */
+            share_clips: boolean;
+            /** Share Live */
+            share_live: boolean;
+            /** Version */
+            version: number;
         };
         /**
          * ConsentAsk
          * @description PUT /api/v1/cameras/{id}/consent: what the owner allows; becomes the next version.
          */
         ConsentAsk: {
+            /** Expires At */
+            expires_at?: string | null;
+            /** Hours */
+            hours?: components["schemas"]["Hours"][];
+            /** Purposes */
+            purposes: components["schemas"]["ConsentPurpose"][];
             /** Share Clips */
             share_clips: boolean;
             /** Share Live */
             share_live: boolean;
-            /** Purposes */
-            purposes: components["schemas"]["ConsentPurpose"][];
-            /** Hours */
-            hours?: components["schemas"]["Hours"][];
-            /** Expires At */
-            expires_at?: string | null;
         };
         /**
          * ConsentPurpose
@@ -1554,12 +1554,12 @@ export interface components {
         EnrolAsk: {
             /** Code */
             code: string;
-            /** Public Key */
-            public_key: string;
-            /** Proof */
-            proof: string;
             /** Hostname */
             hostname: string;
+            /** Proof */
+            proof: string;
+            /** Public Key */
+            public_key: string;
             /** Version */
             version: string;
         };
@@ -1573,11 +1573,11 @@ export interface components {
              * Format: uuid
              */
             agent_id: string;
-            /** Name */
-            name: string;
             /** Hub Public Key */
             hub_public_key: string;
             messaging: components["schemas"]["MessagingCredentials"];
+            /** Name */
+            name: string;
         };
         /**
          * GapReason
@@ -1590,12 +1590,12 @@ export interface components {
          * @description GET /api/v1/health: 200 when all parts answer, 503 with the same body when one does not.
          */
         Health: {
+            parts: components["schemas"]["HealthParts"];
             /**
              * Status
              * @enum {string}
              */
             status: "ok" | "down";
-            parts: components["schemas"]["HealthParts"];
         };
         /**
          * HealthParts
@@ -1608,46 +1608,46 @@ export interface components {
              */
             database: "ok" | "down";
             /**
-             * Storage
-             * @enum {string}
-             */
-            storage: "ok" | "down";
-            /**
              * Messages
              * @enum {string}
              */
             messages: "ok" | "down";
+            /**
+             * Storage
+             * @enum {string}
+             */
+            storage: "ok" | "down";
         };
         /**
          * Histogram
          * @description Counts by hour (hours without any are left out) and in all; by class and by camera for the filters' figures.
          */
         Histogram: {
-            /** Hours */
-            hours: components["schemas"]["HourCount"][];
-            /** Total */
-            total: number;
-            /** By Class */
-            by_class: {
-                [key: string]: number;
-            };
             /** By Camera */
             by_camera: {
                 [key: string]: number;
             };
+            /** By Class */
+            by_class: {
+                [key: string]: number;
+            };
+            /** Hours */
+            hours: components["schemas"]["HourCount"][];
+            /** Total */
+            total: number;
         };
         /**
          * HourCount
          * @description Sightings that start within the hour that begins at `hour`.
          */
         HourCount: {
+            /** Count */
+            count: number;
             /**
              * Hour
              * Format: date-time
              */
             hour: string;
-            /** Count */
-            count: number;
         };
         /**
          * Hours
@@ -1660,27 +1660,27 @@ export interface components {
              */
             days: number[];
             /**
-             * Start
-             * Format: time
-             */
-            start: string;
-            /**
              * End
              * Format: time
              */
             end: string;
+            /**
+             * Start
+             * Format: time
+             */
+            start: string;
         };
         /**
          * IceServer
          * @description A STUN or TURN server (W3C RTCIceServer).
          */
         IceServer: {
+            /** Credential */
+            credential?: string | null;
             /** Urls */
             urls: string[];
             /** Username */
             username?: string | null;
-            /** Credential */
-            credential?: string | null;
         };
         /**
          * IncidentCategory
@@ -1694,14 +1694,11 @@ export interface components {
          */
         IncidentNew: {
             category: components["schemas"]["IncidentCategory"];
-            /** Title */
-            title: string;
             /**
              * Note
              * @default
              */
             note: string;
-            position: components["schemas"]["Position"];
             /**
              * Occurred From
              * Format: date-time
@@ -1712,6 +1709,9 @@ export interface components {
              * Format: date-time
              */
             occurred_to: string;
+            position: components["schemas"]["Position"];
+            /** Title */
+            title: string;
         };
         /**
          * IncidentPage
@@ -1729,36 +1729,47 @@ export interface components {
          */
         IncidentPatch: {
             category?: components["schemas"]["IncidentCategory"] | null;
-            /** Title */
-            title?: string | null;
             /** Note */
             note?: string | null;
-            position?: components["schemas"]["Position"] | null;
             /** Occurred From */
             occurred_from?: string | null;
             /** Occurred To */
             occurred_to?: string | null;
+            position?: components["schemas"]["Position"] | null;
             /** Status */
             status?: ("open" | "closed") | null;
+            /** Title */
+            title?: string | null;
         };
         /**
          * IncidentView
          * @description An incident with counts of its links.
          */
         IncidentView: {
+            category: components["schemas"]["IncidentCategory"];
+            /** Closed At */
+            closed_at: string | null;
+            /** Confirmed Links */
+            confirmed_links: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Created By
+             * Format: uuid
+             */
+            created_by: string;
             /**
              * Id
              * Format: uuid
              */
             id: string;
-            /** Number */
-            number: string;
-            category: components["schemas"]["IncidentCategory"];
-            /** Title */
-            title: string;
             /** Note */
             note: string;
-            position: components["schemas"]["Position"];
+            /** Number */
+            number: string;
             /**
              * Occurred From
              * Format: date-time
@@ -1769,27 +1780,16 @@ export interface components {
              * Format: date-time
              */
             occurred_to: string;
+            position: components["schemas"]["Position"];
+            /** Rejected Links */
+            rejected_links: number;
             /**
              * Status
              * @enum {string}
              */
             status: "open" | "closed";
-            /**
-             * Created By
-             * Format: uuid
-             */
-            created_by: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Closed At */
-            closed_at: string | null;
-            /** Confirmed Links */
-            confirmed_links: number;
-            /** Rejected Links */
-            rejected_links: number;
+            /** Title */
+            title: string;
         };
         /**
          * LeaseView
@@ -1801,51 +1801,51 @@ export interface components {
              * Format: date-time
              */
             expires_at: string;
-            /** Upstream */
-            upstream: string;
-            /** Packets */
-            packets: number;
             /** Last Packet At */
             last_packet_at: string | null;
+            /** Packets */
+            packets: number;
+            /** Upstream */
+            upstream: string;
         };
         /**
          * LedgerEntryView
          * @description One row: who did what, to which cameras, why.
          */
         LedgerEntryView: {
-            /** Seq */
-            seq: number;
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
+            /** Action */
+            action: string;
             /** Actor Id */
             actor_id: string | null;
             /** Actor Name */
             actor_name: string;
             /** Actor Role */
             actor_role: string;
-            /** Action */
-            action: string;
-            /** Purpose Kind */
-            purpose_kind: string | null;
-            /** Purpose Incident Id */
-            purpose_incident_id: string | null;
-            /** Purpose Note */
-            purpose_note: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
             /** Camera Ids */
             camera_ids: string[];
-            /** Subject Kind */
-            subject_kind: string | null;
-            /** Subject Id */
-            subject_id: string | null;
             /** Detail */
             detail: {
                 [key: string]: unknown;
             };
             /** Entry Hash */
             entry_hash: string;
+            /** Purpose Incident Id */
+            purpose_incident_id: string | null;
+            /** Purpose Kind */
+            purpose_kind: string | null;
+            /** Purpose Note */
+            purpose_note: string;
+            /** Seq */
+            seq: number;
+            /** Subject Id */
+            subject_id: string | null;
+            /** Subject Kind */
+            subject_kind: string | null;
         };
         /**
          * LedgerPage
@@ -1862,14 +1862,14 @@ export interface components {
          * @description GET /api/v1/ledger/verification: the chain walked now.
          */
         LedgerVerdict: {
-            /** Ok */
-            ok: boolean;
+            /** Broken At Seq */
+            broken_at_seq?: number | null;
             /** Entries */
             entries: number;
             /** Head Hash */
             head_hash: string;
-            /** Broken At Seq */
-            broken_at_seq?: number | null;
+            /** Ok */
+            ok: boolean;
             /**
              * Reason
              * @default
@@ -1906,39 +1906,39 @@ export interface components {
          */
         LiveSession: {
             /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            /**
              * Camera Id
              * Format: uuid
              */
             camera_id: string;
-            stream: components["schemas"]["StreamName"];
-            /** Whep Url */
-            whep_url: string;
-            /** Token */
-            token: string;
-            /** Ice Servers */
-            ice_servers: components["schemas"]["IceServer"][];
-            /** Lease S */
-            lease_s: number;
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
+            /** Ice Servers */
+            ice_servers: components["schemas"]["IceServer"][];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Lease S */
+            lease_s: number;
+            stream: components["schemas"]["StreamName"];
+            /** Token */
+            token: string;
+            /** Whep Url */
+            whep_url: string;
         };
         /**
          * LoginAsk
          * @description POST /api/v1/session. 401 `login.failed`; 429 `login.too_many` with `retry_after_s`.
          */
         LoginAsk: {
-            /** Username */
-            username: string;
             /** Password */
             password: string;
+            /** Username */
+            username: string;
         };
         /**
          * MediaInfo
@@ -1947,29 +1947,29 @@ export interface components {
         MediaInfo: {
             /** Codec */
             codec: string;
-            /** Width */
-            width: number;
-            /** Height */
-            height: number;
-            /** Frames */
-            frames: number;
             /** Fps Measured */
             fps_measured: number;
+            /** Frames */
+            frames: number;
+            /** Height */
+            height: number;
+            /** Width */
+            width: number;
         };
         /**
          * MessagingCredentials
          * @description Where and as whom to connect to NATS; the nonce is signed with the agent's own key.
          */
         MessagingCredentials: {
-            /** Urls */
-            urls: string[];
-            /** User Jwt */
-            user_jwt: string;
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
+            /** Urls */
+            urls: string[];
+            /** User Jwt */
+            user_jwt: string;
         };
         /**
          * MissingSpan
@@ -1977,16 +1977,16 @@ export interface components {
          */
         MissingSpan: {
             /**
-             * Start At
-             * Format: date-time
-             */
-            start_at: string;
-            /**
              * End At
              * Format: date-time
              */
             end_at: string;
             reason: components["schemas"]["GapReason"];
+            /**
+             * Start At
+             * Format: date-time
+             */
+            start_at: string;
         };
         /**
          * ObjectClass
@@ -1999,22 +1999,22 @@ export interface components {
          * @description PATCH /api/v1/session/user: one's own language and password.
          */
         OwnPatch: {
+            /** Current Password */
+            current_password?: string | null;
             /** Locale */
             locale?: ("zh-CN" | "en") | null;
             /** Password */
             password?: string | null;
-            /** Current Password */
-            current_password?: string | null;
         };
         /**
          * PartDone
          * @description ETag the object store answered for a part.
          */
         PartDone: {
-            /** Number */
-            number: number;
             /** Etag */
             etag: string;
+            /** Number */
+            number: number;
         };
         /**
          * PauseAsk
@@ -2037,40 +2037,77 @@ export interface components {
          *     The boxes overlay: the clip's sightings with their trajectories, from `GET /api/v1/sightings/{id}`.
          */
         PlayView: {
-            /** Url */
-            url: string;
+            clip: components["schemas"]["ClipView"];
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
-            clip: components["schemas"]["ClipView"];
+            /** Url */
+            url: string;
         };
         /**
          * Position
          * @description WGS-84, degrees.
          */
         Position: {
-            /** Lon */
-            lon: number;
             /** Lat */
             lat: number;
+            /** Lon */
+            lon: number;
+        };
+        /**
+         * Problem
+         * @description An RFC 9457 problem. Some codes add members: `request.invalid` has `fields`, rate limits `retry_after_s`.
+         */
+        Problem: {
+            /** Code */
+            code: string;
+            /**
+             * Detail
+             * @default
+             */
+            detail: string;
+            /**
+             * Fields
+             * @default null
+             */
+            fields: {
+                /** Code */
+                code: string;
+                /** Message */
+                message: string;
+                /** Path */
+                path: string;
+            }[] | null;
+            /**
+             * Request Id
+             * @default null
+             */
+            request_id: string | null;
+            /**
+             * Retry After S
+             * @default null
+             */
+            retry_after_s: number | null;
+            /** Status */
+            status: number;
+            /** Title */
+            title: string;
+            /**
+             * Type
+             * @default about:blank
+             */
+            type: string;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * ProposedLink
          * @description A clip or sighting that may belong to the incident. `decision` null: proposed.
          */
         ProposedLink: {
-            /**
-             * Target Kind
-             * @enum {string}
-             */
-            target_kind: "clip" | "sighting";
-            /**
-             * Target Id
-             * Format: uuid
-             */
-            target_id: string;
+            best_box: components["schemas"]["Box"] | null;
             /**
              * Camera Id
              * Format: uuid
@@ -2078,36 +2115,45 @@ export interface components {
             camera_id: string;
             /** Camera Name */
             camera_name: string;
-            position: components["schemas"]["Position"] | null;
+            /** Clip Id */
+            clip_id: string | null;
+            /** Clip Status */
+            clip_status: string | null;
+            /** Decision */
+            decision: ("confirmed" | "rejected") | null;
+            /** Distance M */
+            distance_m: number | null;
+            /**
+             * End At
+             * Format: date-time
+             */
+            end_at: string;
             object_class: components["schemas"]["ObjectClass"] | null;
+            /** Picture Url */
+            picture_url: string | null;
+            position: components["schemas"]["Position"] | null;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /**
+             * Score
+             * @description 0 … 1
+             */
+            score: number;
             /**
              * Start At
              * Format: date-time
              */
             start_at: string;
             /**
-             * End At
-             * Format: date-time
+             * Target Id
+             * Format: uuid
              */
-            end_at: string;
-            best_box: components["schemas"]["Box"] | null;
-            /** Picture Url */
-            picture_url: string | null;
-            /** Clip Id */
-            clip_id: string | null;
-            /** Clip Status */
-            clip_status: string | null;
+            target_id: string;
             /**
-             * Score
-             * @description 0 … 1
+             * Target Kind
+             * @enum {string}
              */
-            score: number;
-            /** Distance M */
-            distance_m: number | null;
-            /** Reasons */
-            reasons: components["schemas"]["Reason"][];
-            /** Decision */
-            decision: ("confirmed" | "rejected") | null;
+            target_kind: "clip" | "sighting";
         };
         /**
          * ProposedLinks
@@ -2116,33 +2162,36 @@ export interface components {
          *     Permission `footage.search`, purpose needed (the incident itself counts as one), a ledger row is written.
          */
         ProposedLinks: {
-            /** Items */
-            items: components["schemas"]["ProposedLink"][];
+            /** Classes */
+            classes: components["schemas"]["ObjectClass"][];
             /** Considered */
             considered: number;
-            /** Radius M */
-            radius_m: number;
             /**
              * From At
              * Format: date-time
              */
             from_at: string;
+            /** Items */
+            items: components["schemas"]["ProposedLink"][];
+            /** Radius M */
+            radius_m: number;
             /**
              * To At
              * Format: date-time
              */
             to_at: string;
-            /** Classes */
-            classes: components["schemas"]["ObjectClass"][];
         };
         /**
          * PurposeAsk
          * @description PUT /api/v1/session/purpose. `incident` needs `incident_id` (open); `duty` and `test` need a note.
+         *
+         *     `duty` opens live pictures and stills; search, clips and links need `incident`, or `test`, which only those may set whose
+         *     `SessionView.purposes` has it (403 `purpose.not_allowed`).
          */
         PurposeAsk: {
-            kind: components["schemas"]["PurposeKind"];
             /** Incident Id */
             incident_id?: string | null;
+            kind: components["schemas"]["PurposeKind"];
             /**
              * Note
              * @default
@@ -2160,13 +2209,13 @@ export interface components {
          * @description The purpose in force; `incident_number` and `incident_title` for display.
          */
         PurposeView: {
-            kind: components["schemas"]["PurposeKind"];
             /** Incident Id */
             incident_id?: string | null;
             /** Incident Number */
             incident_number?: string | null;
             /** Incident Title */
             incident_title?: string | null;
+            kind: components["schemas"]["PurposeKind"];
             /**
              * Note
              * @default
@@ -2198,21 +2247,21 @@ export interface components {
          */
         Receipt: {
             /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
              * Clip Id
              * Format: uuid
              */
             clip_id: string;
+            code?: components["schemas"]["RefusalCode"] | null;
             /**
              * Status
              * @enum {string}
              */
             status: "verified" | "refused" | "waiting" | "unknown";
-            code?: components["schemas"]["RefusalCode"] | null;
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
         };
         /**
          * RefusalCode
@@ -2241,26 +2290,30 @@ export interface components {
          */
         SealBody: {
             /**
-             * V
-             * @default 1
-             * @constant
-             */
-            v: 1;
-            /**
-             * Clip Id
+             * Agent Id
              * Format: uuid
              */
-            clip_id: string;
+            agent_id: string;
             /**
              * Camera Id
              * Format: uuid
              */
             camera_id: string;
             /**
-             * Agent Id
+             * Clip Id
              * Format: uuid
              */
-            agent_id: string;
+            clip_id: string;
+            clock: components["schemas"]["ClockReading"];
+            /**
+             * End At
+             * Format: date-time
+             */
+            end_at: string;
+            /** Prev */
+            prev: string;
+            /** Seq */
+            seq: number;
             /** Sha256 */
             sha256: string;
             /** Size Bytes */
@@ -2271,42 +2324,40 @@ export interface components {
              */
             start_at: string;
             /**
-             * End At
-             * Format: date-time
+             * V
+             * @default 1
+             * @constant
              */
-            end_at: string;
-            clock: components["schemas"]["ClockReading"];
-            /** Seq */
-            seq: number;
-            /** Prev */
-            prev: string;
+            v: 1;
         };
         /**
          * SealVerdict
          * @description What was checked when the hub read the stored bytes. `chain`: `waiting` while the seal before is not here.
          */
         SealVerdict: {
-            /** Hash Ok */
-            hash_ok: boolean;
-            /** Signature Ok */
-            signature_ok: boolean;
+            /** Agent Name */
+            agent_name: string;
+            /** Agent Public Key */
+            agent_public_key: string;
             /**
              * Chain
              * @enum {string}
              */
             chain: "ok" | "waiting" | "broken";
+            /** Hash Ok */
+            hash_ok: boolean;
+            /** Signature Ok */
+            signature_ok: boolean;
             /** Verified At */
             verified_at: string | null;
-            /** Agent Public Key */
-            agent_public_key: string;
-            /** Agent Name */
-            agent_name: string;
         };
         /**
          * SearchPage
          * @description A page of hits. `understood` tells what of `q` became which filter, `ignored` what did not.
          */
         SearchPage: {
+            /** Ignored */
+            ignored: string[];
             /** Items */
             items: components["schemas"]["SightingHit"][];
             /** Next Cursor */
@@ -2317,18 +2368,12 @@ export interface components {
             understood: {
                 [key: string]: string;
             };
-            /** Ignored */
-            ignored: string[];
         };
         /**
          * SessionView
          * @description GET /api/v1/session (also the answer to login). Send `csrf_token` as `X-CSRF-Token` with every non-GET.
          */
         SessionView: {
-            user: components["schemas"]["UserView"];
-            /** Permissions */
-            permissions: components["schemas"]["Permission"][];
-            purpose: components["schemas"]["PurposeView"] | null;
             /** Csrf Token */
             csrf_token: string;
             /**
@@ -2336,6 +2381,12 @@ export interface components {
              * Format: date-time
              */
             expires_at: string;
+            /** Permissions */
+            permissions: components["schemas"]["Permission"][];
+            purpose: components["schemas"]["PurposeView"] | null;
+            /** Purposes */
+            purposes: components["schemas"]["PurposeKind"][];
+            user: components["schemas"]["UserView"];
         };
         /**
          * SightingDetail
@@ -2343,10 +2394,13 @@ export interface components {
          */
         SightingDetail: {
             /**
-             * Id
-             * Format: uuid
+             * Best At
+             * Format: date-time
              */
-            id: string;
+            best_at: string;
+            best_box: components["schemas"]["Box"];
+            /** Best Score */
+            best_score: number;
             /**
              * Camera Id
              * Format: uuid
@@ -2354,46 +2408,43 @@ export interface components {
             camera_id: string;
             /** Camera Name */
             camera_name: string;
-            /** Village */
-            village: string;
-            position: components["schemas"]["Position"] | null;
-            object_class: components["schemas"]["ObjectClass"];
-            /**
-             * Start At
-             * Format: date-time
-             */
-            start_at: string;
-            /**
-             * End At
-             * Format: date-time
-             */
-            end_at: string;
-            /** Duration Ms */
-            duration_ms: number;
-            /**
-             * Best At
-             * Format: date-time
-             */
-            best_at: string;
-            /** Best Score */
-            best_score: number;
-            best_box: components["schemas"]["Box"];
-            /** Colours */
-            colours: components["schemas"]["ColourShare"][];
-            /** Zones */
-            zones: string[];
-            /** Final */
-            final: boolean;
             /** Clip Id */
             clip_id: string | null;
             /** Clip Status */
             clip_status: string | null;
             clock: components["schemas"]["ClockReading"];
+            /** Colours */
+            colours: components["schemas"]["ColourShare"][];
+            detector: components["schemas"]["DetectorName"];
+            /** Duration Ms */
+            duration_ms: number;
+            /**
+             * End At
+             * Format: date-time
+             */
+            end_at: string;
+            /** Final */
+            final: boolean;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            object_class: components["schemas"]["ObjectClass"];
             /** Picture Url */
             picture_url: string | null;
+            position: components["schemas"]["Position"] | null;
+            /**
+             * Start At
+             * Format: date-time
+             */
+            start_at: string;
             /** Trajectory */
             trajectory: components["schemas"]["TrajectoryPoint"][];
-            detector: components["schemas"]["DetectorName"];
+            /** Village */
+            village: string;
+            /** Zones */
+            zones: string[];
         };
         /**
          * SightingHit
@@ -2401,10 +2452,13 @@ export interface components {
          */
         SightingHit: {
             /**
-             * Id
-             * Format: uuid
+             * Best At
+             * Format: date-time
              */
-            id: string;
+            best_at: string;
+            best_box: components["schemas"]["Box"];
+            /** Best Score */
+            best_score: number;
             /**
              * Camera Id
              * Format: uuid
@@ -2412,61 +2466,58 @@ export interface components {
             camera_id: string;
             /** Camera Name */
             camera_name: string;
-            /** Village */
-            village: string;
-            position: components["schemas"]["Position"] | null;
-            object_class: components["schemas"]["ObjectClass"];
-            /**
-             * Start At
-             * Format: date-time
-             */
-            start_at: string;
-            /**
-             * End At
-             * Format: date-time
-             */
-            end_at: string;
-            /** Duration Ms */
-            duration_ms: number;
-            /**
-             * Best At
-             * Format: date-time
-             */
-            best_at: string;
-            /** Best Score */
-            best_score: number;
-            best_box: components["schemas"]["Box"];
-            /** Colours */
-            colours: components["schemas"]["ColourShare"][];
-            /** Zones */
-            zones: string[];
-            /** Final */
-            final: boolean;
             /** Clip Id */
             clip_id: string | null;
             /** Clip Status */
             clip_status: string | null;
             clock: components["schemas"]["ClockReading"];
+            /** Colours */
+            colours: components["schemas"]["ColourShare"][];
+            /** Duration Ms */
+            duration_ms: number;
+            /**
+             * End At
+             * Format: date-time
+             */
+            end_at: string;
+            /** Final */
+            final: boolean;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            object_class: components["schemas"]["ObjectClass"];
             /** Picture Url */
             picture_url: string | null;
+            position: components["schemas"]["Position"] | null;
+            /**
+             * Start At
+             * Format: date-time
+             */
+            start_at: string;
+            /** Village */
+            village: string;
+            /** Zones */
+            zones: string[];
         };
         /**
          * SnapshotView
          * @description POST /api/v1/cameras/{id}/snapshot-view: a short-lived URL of the camera's still (writes a ledger row).
          */
         SnapshotView: {
-            /** Url */
-            url: string;
-            /**
-             * Taken At
-             * Format: date-time
-             */
-            taken_at: string;
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
+            /**
+             * Taken At
+             * Format: date-time
+             */
+            taken_at: string;
+            /** Url */
+            url: string;
         };
         /**
          * StreamInfo
@@ -2475,14 +2526,14 @@ export interface components {
         StreamInfo: {
             /** Codec */
             codec: string;
-            /** Width */
-            width: number;
-            /** Height */
-            height: number;
             /** Fps Declared */
             fps_declared?: number | null;
             /** Fps Measured */
             fps_measured?: number | null;
+            /** Height */
+            height: number;
+            /** Width */
+            width: number;
         };
         /**
          * StreamName
@@ -2496,6 +2547,11 @@ export interface components {
          */
         TimelineClip: {
             /**
+             * End At
+             * Format: date-time
+             */
+            end_at: string;
+            /**
              * Id
              * Format: uuid
              */
@@ -2505,11 +2561,6 @@ export interface components {
              * Format: date-time
              */
             start_at: string;
-            /**
-             * End At
-             * Format: date-time
-             */
-            end_at: string;
             /**
              * Status
              * @enum {string}
@@ -2521,9 +2572,9 @@ export interface components {
          * @description Where the object's box was, `t_ms` after the sighting's start.
          */
         TrajectoryPoint: {
+            box: components["schemas"]["Box"];
             /** T Ms */
             t_ms: number;
-            box: components["schemas"]["Box"];
         };
         /**
          * UploadAsk
@@ -2535,26 +2586,31 @@ export interface components {
              * Format: uuid
              */
             clip_id: string;
-            /** Size Bytes */
-            size_bytes: number;
             /** Sha256 */
             sha256: string;
+            /** Size Bytes */
+            size_bytes: number;
         };
         /**
          * UploadComplete
          * @description POST /api/v1/agent/uploads/{clip_id}/complete → `Receipt` (`waiting` until verified).
          */
         UploadComplete: {
-            /** Upload Id */
-            upload_id: string;
             /** Parts */
             parts: components["schemas"]["PartDone"][];
+            /** Upload Id */
+            upload_id: string;
         };
         /**
          * UploadPart
          * @description One part: PUT bytes [`offset`, `offset + size_bytes`) to `url`; `etag` set: already there.
          */
         UploadPart: {
+            /**
+             * Etag
+             * @default
+             */
+            etag: string;
             /** Number */
             number: number;
             /** Offset */
@@ -2566,11 +2622,6 @@ export interface components {
              * @default
              */
             url: string;
-            /**
-             * Etag
-             * @default
-             */
-            etag: string;
         };
         /**
          * UploadPlan
@@ -2578,84 +2629,84 @@ export interface components {
          */
         UploadPlan: {
             /**
-             * Upload Id
-             * @default
-             */
-            upload_id: string;
-            /** Parts */
-            parts?: components["schemas"]["UploadPart"][];
-            /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
+            /** Parts */
+            parts?: components["schemas"]["UploadPart"][];
             receipt?: components["schemas"]["Receipt"] | null;
+            /**
+             * Upload Id
+             * @default
+             */
+            upload_id: string;
         };
         /**
          * UpstreamView
          * @description GET /api/v1/live/upstreams: what is relayed now.
          */
         UpstreamView: {
+            /** Bytes */
+            bytes: number;
             /**
              * Camera Id
              * Format: uuid
              */
             camera_id: string;
-            stream: components["schemas"]["StreamName"];
-            /** State */
-            state: string;
-            /** Viewers */
-            viewers: number;
+            /** Last Packet At */
+            last_packet_at: string | null;
             /** Packets */
             packets: number;
-            /** Bytes */
-            bytes: number;
             /**
              * Started At
              * Format: date-time
              */
             started_at: string;
-            /** Last Packet At */
-            last_packet_at: string | null;
+            /** State */
+            state: string;
+            stream: components["schemas"]["StreamName"];
+            /** Viewers */
+            viewers: number;
         };
         /**
          * UserCreated
          * @description The new account and its first password, shown this once.
          */
         UserCreated: {
-            user: components["schemas"]["UserView"];
             /** Password */
             password: string;
+            user: components["schemas"]["UserView"];
         };
         /**
          * UserNew
          * @description POST /api/v1/users. The password is generated and answered once.
          */
         UserNew: {
-            /** Username */
-            username: string;
             /** Display Name */
             display_name: string;
-            role: components["schemas"]["Role"];
             /**
              * Locale
              * @default zh-CN
              * @enum {string}
              */
             locale: "zh-CN" | "en";
+            role: components["schemas"]["Role"];
+            /** Username */
+            username: string;
         };
         /**
          * UserPatch
          * @description PATCH /api/v1/users/{id}.
          */
         UserPatch: {
-            /** Display Name */
-            display_name?: string | null;
-            role?: components["schemas"]["Role"] | null;
-            /** Locale */
-            locale?: ("zh-CN" | "en") | null;
             /** Disabled */
             disabled?: boolean | null;
+            /** Display Name */
+            display_name?: string | null;
+            /** Locale */
+            locale?: ("zh-CN" | "en") | null;
+            role?: components["schemas"]["Role"] | null;
         };
         /**
          * UserView
@@ -2663,24 +2714,24 @@ export interface components {
          */
         UserView: {
             /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            /** Username */
-            username: string;
-            /** Display Name */
-            display_name: string;
-            role: components["schemas"]["Role"];
-            /** Locale */
-            locale: string;
-            /**
              * Created At
              * Format: date-time
              */
             created_at: string;
             /** Disabled At */
             disabled_at?: string | null;
+            /** Display Name */
+            display_name: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Locale */
+            locale: string;
+            role: components["schemas"]["Role"];
+            /** Username */
+            username: string;
         };
         /**
          * Zone
@@ -2695,52 +2746,6 @@ export interface components {
                 number
             ][];
         };
-        /**
-         * Problem
-         * @description An RFC 9457 problem. Some codes add members: `request.invalid` has `fields`, rate limits `retry_after_s`.
-         */
-        Problem: {
-            /**
-             * Type
-             * @default about:blank
-             */
-            type: string;
-            /** Title */
-            title: string;
-            /** Status */
-            status: number;
-            /** Code */
-            code: string;
-            /**
-             * Detail
-             * @default
-             */
-            detail: string;
-            /**
-             * Request Id
-             * @default null
-             */
-            request_id: string | null;
-            /**
-             * Fields
-             * @default null
-             */
-            fields: {
-                /** Path */
-                path: string;
-                /** Code */
-                code: string;
-                /** Message */
-                message: string;
-            }[] | null;
-            /**
-             * Retry After S
-             * @default null
-             */
-            retry_after_s: number | null;
-        } & {
-            [key: string]: unknown;
-        };
     };
     responses: never;
     parameters: never;
@@ -2750,413 +2755,6 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    show_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SessionView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    sign_in: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LoginAsk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SessionView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    sign_out: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    set_purpose: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PurposeAsk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SessionView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    clear_purpose: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SessionView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    change_own_account: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["OwnPatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    list_users: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserView"][];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    create_user: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["UserNew"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserCreated"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    change_user: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["UserPatch"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    reset_password: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UserCreated"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    list_enrolment_codes: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CodeView"][];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    create_enrolment_code: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["CodeNew"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CodeCreated"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    enrol_agent: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["EnrolAsk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EnrolReply"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     issue_credentials: {
         parameters: {
             query?: never;
@@ -3173,6 +2771,74 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MessagingCredentials"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    plan_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadAsk"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadPlan"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    complete_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                clip_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadComplete"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Receipt"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -3297,6 +2963,98 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_alarms: {
+        parameters: {
+            query?: {
+                open_only?: boolean;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmPage"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_basemap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Basemap"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -3603,39 +3361,6 @@ export interface operations {
             };
         };
     };
-    read_camera_snapshot: {
-        parameters: {
-            query: {
-                token: string;
-            };
-            header?: never;
-            path: {
-                camera_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The still */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/jpeg": unknown;
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     show_camera_timeline: {
         parameters: {
             query: {
@@ -3657,156 +3382,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CameraTimeline"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    search_sightings: {
-        parameters: {
-            query: {
-                cursor?: string | null;
-                limit?: number;
-                from_at: string;
-                to_at: string;
-                camera_ids?: string[];
-                classes?: components["schemas"]["ObjectClass"][];
-                colours?: components["schemas"]["Colour"][];
-                /** @description lon,lat;lon,lat;… (WGS-84) */
-                area?: string;
-                zone?: string | null;
-                min_duration_ms?: number | null;
-                min_score?: number | null;
-                q?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SearchPage"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    search_histogram: {
-        parameters: {
-            query: {
-                from_at: string;
-                to_at: string;
-                camera_ids?: string[];
-                classes?: components["schemas"]["ObjectClass"][];
-                colours?: components["schemas"]["Colour"][];
-                /** @description lon,lat;lon,lat;… (WGS-84) */
-                area?: string;
-                zone?: string | null;
-                min_duration_ms?: number | null;
-                min_score?: number | null;
-                q?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Histogram"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    show_sighting: {
-        parameters: {
-            query: {
-                start_at: string;
-            };
-            header?: never;
-            path: {
-                sighting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SightingDetail"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    sighting_picture: {
-        parameters: {
-            query: {
-                token: string;
-            };
-            header?: never;
-            path: {
-                sighting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The sighting's best picture */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/jpeg": unknown;
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -3947,149 +3522,7 @@ export interface operations {
             };
         };
     };
-    clip_bytes: {
-        parameters: {
-            query: {
-                token: string;
-            };
-            header?: never;
-            path: {
-                clip_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The whole clip */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "video/mp4": unknown;
-                };
-            };
-            /** @description One range of it */
-            206: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "video/mp4": unknown;
-                };
-            };
-            /** @description The range names no byte of it */
-            416: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    open_live_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LiveAsk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LiveSession"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    renew_live_lease: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LeaseView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    end_live_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    list_live_upstreams: {
+    list_enrolment_codes: {
         parameters: {
             query?: never;
             header?: never;
@@ -4104,7 +3537,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UpstreamView"][];
+                    "application/json": components["schemas"]["CodeView"][];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -4118,28 +3551,26 @@ export interface operations {
             };
         };
     };
-    whep_offer: {
+    create_enrolment_code: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                session_id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/sdp": string;
+                "application/json": components["schemas"]["CodeNew"];
             };
         };
         responses: {
-            /** @description SDP answer */
+            /** @description Successful Response */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/sdp": string;
+                    "application/json": components["schemas"]["CodeCreated"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -4153,57 +3584,26 @@ export interface operations {
             };
         };
     };
-    whep_end: {
+    enrol_agent: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    whip_offer: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                attempt_id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/sdp": string;
+                "application/json": components["schemas"]["EnrolAsk"];
             };
         };
         responses: {
-            /** @description SDP answer */
+            /** @description Successful Response */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/sdp": string;
+                    "application/json": components["schemas"]["EnrolReply"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -4217,23 +3617,32 @@ export interface operations {
             };
         };
     };
-    whip_end: {
+    show_health: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                attempt_id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
             /** @description Successful Response */
-            204: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description A part is down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -4477,137 +3886,6 @@ export interface operations {
             };
         };
     };
-    plan_upload: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["UploadAsk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UploadPlan"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    complete_upload: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                clip_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["UploadComplete"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Receipt"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    list_alarms: {
-        parameters: {
-            query?: {
-                open_only?: boolean;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlarmPage"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    acknowledge_alarm: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                alarm_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlarmView"];
-                };
-            };
-            /** @description A problem (RFC 9457) */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     list_ledger: {
         parameters: {
             query?: {
@@ -4672,22 +3950,26 @@ export interface operations {
             };
         };
     };
-    show_basemap: {
+    open_live_session: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiveAsk"];
+            };
+        };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Basemap"];
+                    "application/json": components["schemas"]["LiveSession"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -4701,7 +3983,67 @@ export interface operations {
             };
         };
     };
-    show_health: {
+    end_live_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    renew_live_lease: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaseView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_live_upstreams: {
         parameters: {
             query?: never;
             header?: never;
@@ -4716,16 +4058,679 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Health"];
+                    "application/json": components["schemas"]["UpstreamView"][];
                 };
             };
-            /** @description A part is down */
-            503: {
+            /** @description A problem (RFC 9457) */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Health"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    whep_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/sdp": string;
+            };
+        };
+        responses: {
+            /** @description SDP answer */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/sdp": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    whep_end: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    whip_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                attempt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/sdp": string;
+            };
+        };
+        responses: {
+            /** @description SDP answer */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/sdp": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    whip_end: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                attempt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clip_bytes: {
+        parameters: {
+            query: {
+                token: string;
+            };
+            header?: never;
+            path: {
+                clip_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole clip */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": unknown;
+                };
+            };
+            /** @description One range of it */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": unknown;
+                };
+            };
+            /** @description The range names no byte of it */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sighting_picture: {
+        parameters: {
+            query: {
+                token: string;
+            };
+            header?: never;
+            path: {
+                sighting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sighting's best picture */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_camera_snapshot: {
+        parameters: {
+            query: {
+                token: string;
+            };
+            header?: never;
+            path: {
+                camera_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The still */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_histogram: {
+        parameters: {
+            query: {
+                from_at: string;
+                to_at: string;
+                camera_ids?: string[];
+                classes?: components["schemas"]["ObjectClass"][];
+                colours?: components["schemas"]["Colour"][];
+                /** @description lon,lat;lon,lat;… (WGS-84) */
+                area?: string;
+                zone?: string | null;
+                min_duration_ms?: number | null;
+                min_score?: number | null;
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Histogram"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_sightings: {
+        parameters: {
+            query: {
+                cursor?: string | null;
+                limit?: number;
+                from_at: string;
+                to_at: string;
+                camera_ids?: string[];
+                classes?: components["schemas"]["ObjectClass"][];
+                colours?: components["schemas"]["Colour"][];
+                /** @description lon,lat;lon,lat;… (WGS-84) */
+                area?: string;
+                zone?: string | null;
+                min_duration_ms?: number | null;
+                min_score?: number | null;
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchPage"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoginAsk"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_purpose: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurposeAsk"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clear_purpose: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_own_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OwnPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_sighting: {
+        parameters: {
+            query: {
+                start_at: string;
+            };
+            header?: never;
+            path: {
+                sighting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SightingDetail"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserNew"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserCreated"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserCreated"];
                 };
             };
             /** @description A problem (RFC 9457) */

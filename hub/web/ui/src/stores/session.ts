@@ -12,6 +12,9 @@ export const useSession = defineStore("session", () => {
   /** The hub could not be asked at all (not: nobody is signed in). */
   const trouble = ref<Problem | null>(null);
   const purposeDialog = ref(false);
+  const purpose = computed(() => current.value?.purpose ?? null);
+  /** The purposes the role may set. */
+  const purposes = computed(() => current.value?.purposes ?? []);
   let waiting: ((set: boolean) => void)[] = [];
 
   function take(session: SessionView | null): void {
@@ -56,6 +59,8 @@ export const useSession = defineStore("session", () => {
     await api.clearPurpose();
     await refresh();
   }
+  /** Whether the purpose opens stored footage: being on duty opens only what a camera shows now. */
+  const opensKept = computed(() => purpose.value !== null && purpose.value.kind !== "duty");
   /** Resolves true once there is a purpose; asks for one when there is none; false when the person declines. */
   function needPurpose(): Promise<boolean> {
     if (current.value?.purpose) return Promise.resolve(true);
@@ -76,7 +81,6 @@ export const useSession = defineStore("session", () => {
   }
 
   const may = (permission: Permission): boolean => current.value?.permissions.includes(permission) ?? false;
-  const purpose = computed(() => current.value?.purpose ?? null);
   const seesFootage = computed(() =>
     (["footage.search", "footage.live", "footage.snapshot", "footage.play"] as Permission[]).some(may),
   );
@@ -90,6 +94,8 @@ export const useSession = defineStore("session", () => {
     current,
     trouble,
     purpose,
+    purposes,
+    opensKept,
     purposeDialog,
     seesFootage,
     home,
