@@ -13,7 +13,7 @@ SENTENCES = {
     "enrolment.hub_url_invalid": "The hub's address should look like https://hub.example.org",
     "hub.unreachable": "The hub cannot be reached. Check the address (its page should open there in a browser) and the network.",
     "hub.answer_invalid": "What answers there is not a hub of this kind. Check the address: the one its page is opened at.",
-    "hub.status_404": "What answers there is not a hub of this kind. Check the address: the one its page is opened at.",
+    "hub.in_trouble": "The hub has trouble of its own. Try again in a few minutes.",
     "agent.already_running": "An agent already runs on this data folder.",
     "camera.unknown": "No such camera here. `qianshao-edge status` lists them.",
     "device.address_invalid": "An address looks like 192.168.1.64 or 192.168.1.64:8000",

@@ -117,4 +117,7 @@ def _checked(reply: httpx.Response, raw: bytes) -> bytes:
         problem = _Problem.model_validate_json(raw)
     except ValidationError:
         problem = _Problem()
-    raise HubRefused(reply.status_code, problem.code or f"hub.status_{reply.status_code}", problem.detail or "")
+    # No code of ours: a proxy or a hub in trouble (5xx), or something that is no hub at all.
+    stranger = "hub.in_trouble" if reply.status_code >= 500 else "hub.answer_invalid"
+    detail = problem.detail or f"status {reply.status_code}"
+    raise HubRefused(reply.status_code, problem.code or stranger, detail)

@@ -1,7 +1,7 @@
 """`make bench NAME=capture`: what recording by remux costs, and how long a clip takes to cut; one JSON object as its last line.
 
-The cameras (1080p25, simulated, in a process of their own) send one drawn film (`received_mbit_s`). The recorder runs in a process
-of its own as well, without analytics: its CPU time and memory are all that is counted.
+The cameras (1080p25, simulated, in a process of their own) send one drawn film (`received_mbit_s`). The recorder runs in a
+process of its own as well, without analytics: its CPU time and memory are all that is counted.
 """
 
 import json
