@@ -34,7 +34,7 @@ check: python ## ruff, mypy strict, import contracts, OpenAPI types current, pag
 	cd hub/web/ui && PATH="$(CURDIR)/.venv/node:$$PATH" npm run --silent check
 	cd hub/web/ui && PATH="$(CURDIR)/.venv/node:$$PATH" npm run --silent build
 
-bench: python ## one benchmark, e.g. NAME=live, NAME=detector, NAME=search; JSON as its last line and in .bench/
+bench: python ## one benchmark, e.g. NAME=live, NAME=detector, NAME=search, NAME=capture; JSON as its last line and in .bench/
 	@$(PYTHON) deploy/prepare.py all
 	@mkdir -p .bench
 	@set -o pipefail; $(BIN)/python -m tests.bench.$(NAME) $(ARGS) | tee .bench/$(NAME).log && tail -n 1 .bench/$(NAME).log > .bench/$(NAME).json

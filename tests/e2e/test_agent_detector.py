@@ -53,7 +53,9 @@ async def test_people_before_the_camera_become_sightings_and_a_verified_clip_tha
     for one in found:
         assert one["picture_key"] is not None
         assert one["best_score"] > 0.3
-        assert row["start_at"] <= one["start_at"] < one["end_at"] <= row["end_at"]
+        # Not more: of a camera just adopted, the detector may see something before the first key frame is recorded.
+        assert row["start_at"] < one["end_at"] <= row["end_at"]
+        assert one["start_at"] < row["end_at"]
     assert await house.rows("select code from alarms") == []
 
 

@@ -1,5 +1,6 @@
 """Capture's small parts: NAL units, the wall clock, the bounded broadcast, the index."""
 
+import sqlite3
 from fractions import Fraction
 from pathlib import Path
 from uuid import uuid4
@@ -102,3 +103,32 @@ def test_the_index_finds_spans_and_gaps_and_forgets_nothing_on_reopening(tmp_pat
     assert again.gaps(camera, 0, 10_000_000) == [Gap(4_000_000, 9_000_000, GapReason.AUTH_FAILED)]
     assert again.mark(camera) == (4_000_000, GapReason.AUTH_FAILED)
     again.close()
+
+
+def test_a_gap_stays_untold_until_it_is_taken_over_and_explains_no_second_twice(tmp_path: Path) -> None:
+    camera = uuid4()
+    index = RecordingIndex(tmp_path / "r.sqlite")
+    index.add_gap(camera, Gap(4_000_000, 9_000_000, GapReason.AUTH_FAILED))
+    index.add_gap(camera, Gap(4_000_000, 12_000_000, GapReason.AGENT_KILLED))  # a crash made it begin there again
+    rest = Gap(9_000_000, 12_000_000, GapReason.AGENT_KILLED)
+    assert index.untold(camera) == [Gap(4_000_000, 9_000_000, GapReason.AUTH_FAILED), rest]
+    index.mark_told(camera, 4_000_000)
+    index.close()
+    again = RecordingIndex(tmp_path / "r.sqlite")
+    assert again.untold(camera) == [rest]
+    again.close()
+
+
+def test_gaps_of_an_index_from_before_are_taken_as_told(tmp_path: Path) -> None:
+    camera = uuid4()
+    with sqlite3.connect(tmp_path / "r.sqlite") as db:
+        db.execute(
+            "create table gaps (camera_id text not null, start_us integer not null, end_us integer not null,"
+            " reason text not null, primary key (camera_id, start_us))"
+        )
+        db.execute("insert into gaps values (?, 1, 2, 'paused')", (str(camera),))
+    db.close()
+    index = RecordingIndex(tmp_path / "r.sqlite")
+    assert index.untold(camera) == []
+    assert index.gaps(camera, 0, 10) == [Gap(1, 2, GapReason.PAUSED)]
+    index.close()
