@@ -7,12 +7,15 @@ its name or by its form, becomes `[redacted]`.
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from structlog.types import EventDict, Processor, WrappedLogger
+
+from hub.errors import Conflict
 
 REDACTED = "[redacted]"
 _DEEPEST = 6
@@ -130,3 +133,25 @@ UPLINK_MESSAGES = Counter("qianshao_uplink_messages", "Uplink messages by what b
 UPLINK_SECONDS = Histogram("qianshao_uplink_seconds", "Time to take one uplink message", ("type",))
 AGENT_REQUESTS = Counter("qianshao_agent_requests", "Requests of agents over NATS", ("name", "outcome"))
 PART_UP = Gauge("qianshao_part_up", "Whether a server the hub stands on answers", ("part",))
+
+
+@contextmanager
+def metrics_on(port: int) -> Iterator[None]:
+    """This process' figures at http://127.0.0.1:`port`/metrics while the block runs, in a thread of their own; 0: nowhere.
+
+    Raises:
+        Conflict: `metrics.port_taken`.
+    """
+    if port == 0:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise Conflict("metrics.port_taken", f"127.0.0.1:{port} is taken: see QIANSHAO_WORKER_METRICS_PORT") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

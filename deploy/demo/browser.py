@@ -20,8 +20,8 @@ FLAGS = (
 LIVE_FRAMES = 50
 
 
-def look(url: str, username: str, password: str, failure: Path) -> dict[str, Any]:
-    """Signs in as `username`, searches a person, plays a verified clip, opens the wall; what was seen.
+def look(url: str, username: str, password: str, incident: str, failure: Path) -> dict[str, Any]:
+    """Signs in as `username`, works on the `incident` (its title), searches a person, plays a verified clip, opens the wall.
 
     Raises:
         DemoError: something did not show; the page at that moment is in `failure` (PNG).
@@ -39,6 +39,7 @@ def look(url: str, username: str, password: str, failure: Path) -> dict[str, Any
         page = context.pages[0]
         try:
             _sign_in(page, url, username, password)
+            _work_on(page, incident)
             return {**_clip(page, url), **_wall(page, url)}
         except Error as error:
             page.screenshot(path=failure)
@@ -57,17 +58,15 @@ def _sign_in(page: Any, url: str, username: str, password: str) -> None:
     ).first.fill(password)
     page.get_by_test_id("login-submit").click()
     page.get_by_test_id("purpose-bar").wait_for(timeout=15_000)
+
+
+def _work_on(page: Any, incident: str) -> None:
+    """Chooses the incident as purpose: stored footage is opened by nothing less."""
     page.get_by_test_id("purpose-set").first.click()
-    page.get_by_test_id("purpose-kind-test").click()
-    _field(page, "purpose-note").fill("演示检查")
+    page.get_by_test_id("purpose-kind-incident").click()
+    page.get_by_test_id("purpose-incident").filter(has_text=incident).first.click()
     page.get_by_test_id("purpose-submit").click()
-    page.get_by_test_id("purpose-current").wait_for(timeout=10_000)
-
-
-def _field(page: Any, test_id: str) -> Any:
-    """The input of a labelled field: the element itself or the one inside it."""
-    own = f"[data-testid={test_id}]:is(input, textarea), [data-testid={test_id}] :is(input, textarea)"
-    return page.locator(own).first
+    page.get_by_test_id("purpose-current").filter(has_text=incident).wait_for(timeout=10_000)
 
 
 def _clip(page: Any, url: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from deploy.demo.processes import DemoError
 POLL_S = 0.5
 SEARCHES = 60
 VERIFY_WITHIN_S = 150.0
+INCIDENT = "演示：停车坝电动车被盗"
 
 
 def check(
@@ -31,7 +32,7 @@ def check(
         search_ms = _search_times(hub, began_at, [c["id"] for c in cameras])
         links = _proposed_links(hub, cameras, began_at)
         chain = hub.ask("GET", "/ledger/verification")
-    seen = look(url, "zhang", accounts["zhang"], failure)
+    seen = look(url, "zhang", accounts["zhang"], INCIDENT, failure)
     return {
         "cameras": len(cameras),
         "sightings": sum(classes.values()),
@@ -119,7 +120,7 @@ def _proposed_links(hub: HubClient, cameras: list[dict[str, Any]], began_at: dat
         "/incidents",
         {
             "category": "theft_vehicle",
-            "title": "演示：停车坝电动车被盗",
+            "title": INCIDENT,
             "position": {"lon": place["lon"] + 0.0002, "lat": place["lat"]},
             "occurred_from": began_at.isoformat(),
             "occurred_to": now.isoformat(),

@@ -9,6 +9,7 @@ import uvicorn
 from hub import worker
 from hub.app import create_app
 from hub.cli.parts import open_context, open_live
+from hub.observability import metrics_on
 from hub.settings import Settings
 
 GRACE_S = 5
@@ -38,11 +39,12 @@ async def work(settings: Settings, ready_file: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with open_context(settings) as context:
-        working = asyncio.create_task(worker.run(context, ready_file), name="worker")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if working.done():
-            working.result()
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        with metrics_on(settings.worker_metrics_port):
+            working = asyncio.create_task(worker.run(context, ready_file), name="worker")
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if working.done():
+                working.result()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)

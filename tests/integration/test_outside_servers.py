@@ -108,8 +108,13 @@ async def test_serve_and_worker_run_without_up(outside: dict[str, str], tmp_path
     """As in compose: `migrate`, then two programs of their own, ended by SIGTERM."""
     data, ready = tmp_path / "data", tmp_path / "ready"
     assert (await cli(outside, "migrate", data=data))[0] == 0
-    port = _free_port()
-    env = {**os.environ, **outside, "QIANSHAO_HTTP_PORT": str(port)}
+    port, figures = _free_port(), _free_port()
+    env = {
+        **os.environ,
+        **outside,
+        "QIANSHAO_HTTP_PORT": str(port),
+        "QIANSHAO_WORKER_METRICS_PORT": str(figures),
+    }
     started = [
         await asyncio.create_subprocess_exec(*(sys.executable, "-m", "hub.cli", *words, "--data", str(data)), env=env)
         for words in (("serve",), ("worker", "--ready-file", str(ready)))
@@ -124,6 +129,11 @@ async def test_serve_and_worker_run_without_up(outside: dict[str, str], tmp_path
 
     try:
         await wait_until(answers, within_s=60)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            metrics = (await http.get(f"http://127.0.0.1:{figures}/metrics")).text
+        assert 'qianshao_part_up{part="uplink"} 1.0' in metrics
+        code, _, error = await cli({**env, "QIANSHAO_HTTP_PORT": "0"}, "worker", data=data)
+        assert (code, "metrics.port_taken" in error, "Traceback" in error) == (1, True, False), error
     finally:
         for process in started:
             process.terminate()
