@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from PIL import Image
@@ -216,7 +217,7 @@ def take(page: Page, url: str, shot: Shot, locale: str) -> None:
     page.wait_for_selector("[data-testid=user-menu]", timeout=WAIT_MS)
     speak(page, locale)
     if shot.purpose:
-        set_purpose(page)
+        set_purpose(page, url)
     page.wait_for_selector(shot.ready, timeout=WAIT_MS)
     for selector in shot.click:
         page.locator(selector).first.click()
@@ -231,19 +232,41 @@ def speak(page: Page, locale: str) -> None:
         return
     page.locator("[data-testid=user-menu]").click()
     page.locator("[data-testid=menu-locale]").click()
-    page.wait_for_function(f"document.documentElement.lang === '{locale}'", timeout=WAIT_MS)
+    page.wait_for_selector(f"html[lang='{locale}']", timeout=WAIT_MS)
     page.keyboard.press("Escape")
 
 
-def set_purpose(page: Page) -> None:
-    """Duty with a note, unless a purpose is set already."""
+def set_purpose(page: Page, url: str) -> None:
+    """An open incident, which opens everything, unless a purpose is set already; one is recorded when there is none."""
     if page.locator("[data-testid=purpose-current]").count():
         return
+    incident = open_incident(page, url)
     page.locator("[data-testid=purpose-set]").click()
-    page.locator("[data-testid=purpose-kind-duty]").click()
-    page.locator("[data-testid=purpose-note]").fill("夜间值守 19:00-07:00")
+    page.locator("[data-testid=purpose-kind-incident]").click()
+    page.locator(f"input[name=incident][value='{incident}']").check(timeout=WAIT_MS)
     page.locator("[data-testid=purpose-submit]").click()
     page.wait_for_selector("[data-testid=purpose-current]", timeout=WAIT_MS)
+
+
+def open_incident(page: Page, url: str) -> str:
+    """The id of an open incident; a sample one at the first camera when there is none."""
+    known = page.request.get(f"{url}/api/v1/incidents?status=open").json()["items"]
+    if known:
+        return str(known[0]["id"])
+    placed = [one["position"] for one in page.request.get(f"{url}/api/v1/cameras").json() if one["position"]]
+    now = datetime.now(UTC)
+    made = page.request.post(
+        f"{url}/api/v1/incidents",
+        headers={"X-CSRF-Token": page.request.get(f"{url}/api/v1/session").json()["csrf_token"]},
+        data={
+            "category": "theft_home",
+            "title": "晒场辣椒被盗（示例）",
+            "position": placed[0] if placed else {"lon": 104.9, "lat": 25.09},
+            "occurred_from": (now - timedelta(minutes=30)).isoformat(),
+            "occurred_to": now.isoformat(),
+        },
+    )
+    return str(made.json()["id"])
 
 
 def save(page: Page, out: Path, name: str, size: str, locale: str) -> None:

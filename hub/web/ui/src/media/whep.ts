@@ -173,31 +173,47 @@ export class WhepViewer {
     this.later(renew, every);
   }
 
+  /**
+   * Twice a second. The clock runs whether or not statistics come: a browser that answers none (or refuses) for a connection that the
+   * other side has ended must not leave the last picture green.
+   */
   private watch(generation: number): void {
-    const look = async (): Promise<void> => {
+    let asking = false;
+    const look = (): void => {
       const peer = this.peer;
       if (generation !== this.generation || !peer) return;
-      const stats = await videoStats(peer);
-      if (generation !== this.generation) return;
-      this.weigh(stats);
-      if (generation === this.generation) this.later(() => void look(), POLL_MS);
+      if (!asking) {
+        asking = true;
+        videoStats(peer).then(
+          (stats) => {
+            asking = false;
+            if (generation === this.generation) this.count(stats);
+          },
+          () => {
+            asking = false; // no statistics: no new frame is known of
+          },
+        );
+      }
+      this.weigh();
+      if (generation === this.generation) this.later(look, POLL_MS);
     };
-    void look();
+    look();
   }
 
-  private weigh(stats: { framesDecoded: number; width: number; height: number }): void {
+  private count(stats: { framesDecoded: number; width: number; height: number }): void {
+    if (stats.framesDecoded <= this.report.framesDecoded) return;
     const now = performance.now();
-    const change: Partial<ViewerReport> = { ...stats };
-    if (stats.framesDecoded > this.report.framesDecoded) {
-      if (this.lastFrameAt === null) change.firstFrameMs = Math.round(now - this.startedAt);
-      this.lastFrameAt = now;
-      this.attempt = 0;
-    }
+    const first = this.lastFrameAt === null ? Math.round(now - this.startedAt) : this.report.firstFrameMs;
+    this.lastFrameAt = now;
+    this.attempt = 0;
+    this.report = { ...this.report, ...stats, firstFrameMs: first };
+  }
+
+  private weigh(): void {
+    const now = performance.now();
     const verdict = judge(now, this.startedAt, this.lastFrameAt);
-    change.state = verdict.state;
-    change.lateS = this.lastFrameAt === null ? 0 : Math.floor((now - this.lastFrameAt) / 1000);
-    if (verdict.state === "live") change.code = "";
-    this.say(change);
+    const lateS = this.lastFrameAt === null ? 0 : Math.floor((now - this.lastFrameAt) / 1000);
+    this.say({ state: verdict.state, lateS, code: verdict.state === "live" ? "" : this.report.code });
     if (verdict.reconnect) this.fail(this.lastFrameAt === null ? "live.no_frames" : "live.stalled");
   }
 
