@@ -700,6 +700,7 @@ const en: Messages = {
     },
     database: { unavailable: "The database is not available now" },
     messages: { unavailable: "The message service is not available now" },
+    metrics: { port_taken: "The port for metrics is taken" },
     basemap: { unreadable: "The basemap cannot be read" },
     ingest: {
       message_invalid: "The message cannot be read",

@@ -679,6 +679,7 @@ const zhCN = {
     },
     database: { unavailable: "数据库暂时不可用" },
     messages: { unavailable: "消息服务暂时不可用" },
+    metrics: { port_taken: "指标端口已被占用" },
     basemap: { unreadable: "底图无法读取" },
     ingest: {
       message_invalid: "消息无法识别",
