@@ -78,14 +78,32 @@ def start_cameras(children: Processes, setting: Setting) -> list[dict[str, Any]]
 
 def _base_port(setting: Setting) -> int:
     """The same ports at each start, so that the agent finds its devices again; free ones at the first."""
-    kept = setting.data / "simcam.port"
+    kept, count = setting.data / "simcam.port", 2 * setting.cameras
     if kept.exists():
-        return int(kept.read_text())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = min(int(probe.getsockname()[1]), 65_000)
-    kept.write_text(str(port))
-    return port
+        port = int(kept.read_text())
+        if not _free(port, count):
+            raise DemoError(
+                f"ports {port} to {port + count - 1} are taken; free them, or begin anew: rm -r {setting.data}"
+            )
+        return port
+    for _ in range(200):
+        port = 20_000 + secrets.randbelow(10_000)  # below the range the system hands out by itself
+        if _free(port, count):
+            kept.write_text(str(port))
+            return port
+    raise DemoError(f"no {count} free ports in a row between 20000 and 30000")
+
+
+def _free(first: int, count: int) -> bool:
+    """Whether a run of ports can be bound on loopback."""
+    for port in range(first, first + count):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 def accounts(children: Processes, setting: Setting, url: str) -> dict[str, str]:
