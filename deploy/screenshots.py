@@ -3,7 +3,7 @@
     python -m deploy.screenshots --url http://127.0.0.1:8080 --accounts-file accounts.json --out docs/pictures
 
 The accounts file is JSON: `{"investigator": "password", …}` (user name to password) or a list of
-`{"username": …, "password": …}`. Pages are taken with the first account that may open them. Pictures are palette PNGs,
+`{"username": …, "password": …}`. Pages are taken with the first role that may open them. Pictures are palette PNGs,
 small enough for a README. Needs Playwright and a Chromium (`--chromium`), Chinese text needs a CJK font.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTimeError
@@ -33,6 +34,9 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
 ]
+Account = tuple[str, str]
+"""User name and password."""
+
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
 LOCALES = ("zh-CN", "en")
 SETTLE_MS = 1500  # pictures and map tiles fade in; nothing waits on this but looks
@@ -41,7 +45,7 @@ WAIT_MS = 15_000
 
 @dataclass(frozen=True)
 class Shot:
-    """One page: its name, who may open it (first account at hand), its path, and what must be there first."""
+    """One page: its name, the roles that may open it (first at hand), its path, and what must be there first."""
 
     name: str
     accounts: tuple[str, ...]
@@ -122,7 +126,9 @@ def main() -> int:
     ask.add_argument("--locales", nargs="*", default=list(LOCALES), choices=list(LOCALES))
     ask.add_argument("--theme", default="light", choices=("light", "dark"))
     args = ask.parse_args()
-    accounts = read_accounts(json.loads(args.accounts_file.read_text("utf-8")))
+    accounts = by_role(args.url, read_accounts(json.loads(args.accounts_file.read_text("utf-8"))))
+    wanted = [shot for shot in SHOTS if not args.only or shot.name in args.only]
+    left_out = [shot.name for shot in wanted if account_for(shot, accounts) is None]
     args.out.mkdir(parents=True, exist_ok=True)
     missed: list[str] = []
     with sync_playwright() as playwright:
@@ -131,7 +137,7 @@ def main() -> int:
             for locale in args.locales:
                 missed += take_all(browser, args, accounts, size, locale)
         browser.close()
-    print(json.dumps({"missed": missed}))
+    print(json.dumps({"missed": missed, "no_account_for": left_out}))
     return 1 if missed else 0
 
 
@@ -146,7 +152,22 @@ def read_accounts(raw: object) -> dict[str, str]:
     raise SystemExit("the accounts file is neither an object nor a list")
 
 
-def take_all(browser: Browser, args: argparse.Namespace, accounts: dict[str, str], size: str, locale: str) -> list[str]:
+def by_role(url: str, accounts: dict[str, str]) -> dict[str, Account]:
+    """An account of each role, found by signing in with each."""
+    found: dict[str, Account] = {}
+    for username, password in accounts.items():
+        with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
+            answer = http.post("/api/v1/session", json={"username": username, "password": password})
+            answer.raise_for_status()
+            session = answer.json()
+            found.setdefault(str(session["user"]["role"]), (username, password))
+            http.delete("/api/v1/session", headers={"X-CSRF-Token": session["csrf_token"]})
+    return found
+
+
+def take_all(
+    browser: Browser, args: argparse.Namespace, accounts: dict[str, Account], size: str, locale: str
+) -> list[str]:
     """All pages in one size and language; the names of those that could not be taken."""
     missed = []
     wanted = [shot for shot in SHOTS if not args.only or shot.name in args.only]
@@ -157,7 +178,7 @@ def take_all(browser: Browser, args: argparse.Namespace, accounts: dict[str, str
             save(page, args.out, "login", size, locale)
     for account in dict.fromkeys(name for shot in wanted if (name := account_for(shot, accounts))):
         with opened(browser, size, locale, args.theme) as page:
-            sign_in(page, args.url, account, accounts[account])
+            sign_in(page, args.url, *accounts[account])
             for shot in wanted:
                 if account_for(shot, accounts) != account:
                     continue
@@ -166,11 +187,11 @@ def take_all(browser: Browser, args: argparse.Namespace, accounts: dict[str, str
                 except NotInTimeError:
                     missed.append(f"{shot.name}-{size}-{locale}")
                 save(page, args.out, shot.name, size, locale)
-    return missed + [f"{shot.name}: no account" for shot in wanted if account_for(shot, accounts) is None]
+    return missed
 
 
-def account_for(shot: Shot, accounts: dict[str, str]) -> str | None:
-    """The first account that may open the page."""
+def account_for(shot: Shot, accounts: dict[str, Account]) -> str | None:
+    """The first role at hand that may open the page."""
     return next((name for name in shot.accounts if name in accounts), None)
 
 
