@@ -1,4 +1,4 @@
-"""HTTP of search: sightings, their counts by hour, and one of them."""
+"""HTTP of search: sightings, their counts by hour, one of them, and those of a clip."""
 
 import math
 import time
@@ -144,3 +144,13 @@ async def show_sighting(sighting_id: UUID, start_at: UtcTime, who: Searcher, con
     async with context.db.transaction() as tx:
         one, seq = await service.look(tx, who, sighting_id, start_at, context.clock())
     return SightingDetail.model_validate(_hit_fields(one, context, who, seq))
+
+
+@router.get("/clips/{clip_id}/sightings")
+async def clip_sightings(
+    clip_id: UUID, who: Annotated[Principal, Depends(requires(Permission.PLAY))], context: Ctx
+) -> list[SightingDetail]:
+    """The sightings of a clip with their paths, in the order they start: what a player draws. Writes one ledger row."""
+    async with context.db.transaction() as tx:
+        found, seq = await service.look_at_clip(tx, who, clip_id, context.clock())
+    return [SightingDetail.model_validate(_hit_fields(one, context, who, seq)) for one in found]

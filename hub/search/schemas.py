@@ -83,7 +83,7 @@ class Histogram(Answer):
 
 
 class SightingDetail(SightingHit):
-    """GET /api/v1/sightings/{id}?start_at=… with the path."""
+    """GET /api/v1/sightings/{id}?start_at=… with the path; GET /api/v1/clips/{id}/sightings: all of a clip."""
 
     trajectory: list[TrajectoryPoint]
     detector: DetectorName

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from hub.clips import service as clips
 from hub.db.engine import Connection
 from hub.errors import Invalid
 from hub.identity.ledgering import draft
@@ -91,6 +92,25 @@ async def look(
             subject_kind="sighting",
             subject_id=sighting_id,
             detail={"what": "sighting", "start_at": start_at.isoformat()},
+        ),
+        now,
+    )
+    return found, seq
+
+
+async def look_at_clip(tx: Connection, who: Principal, clip_id: UUID, now: datetime) -> tuple[list[Sighting], int]:
+    """All sightings of one clip with their paths, under one ledger row. Raises `NotFound("clip.not_found")`."""
+    clip = await clips.clip(tx, clip_id)
+    found = await sightings.of_clip(tx, clip.camera_id, clip.sighting_ids, clip.start_at, clip.end_at)
+    seq = await ledger.record(
+        tx,
+        draft(
+            who,
+            Action.SEARCHED,
+            camera_ids=(clip.camera_id,),
+            subject_kind="clip",
+            subject_id=clip_id,
+            detail={"what": "clip_sightings", "clip_id": clip_id, "count": len(found)},
         ),
         now,
     )

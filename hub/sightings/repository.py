@@ -13,6 +13,7 @@ from models.wire.uplink import SightingSeen
 
 _DDL_LOCK = 0x51530001  # advisory lock: one maker of partitions at a time
 _NEAR = timedelta(days=1)  # revisions of one sighting may move its start by less than this
+_SLACK = timedelta(minutes=5)  # a late revision may move a start past the end its clip was cut at
 
 
 async def missing_partitions(tx: Connection, days: list[date]) -> list[date]:
@@ -172,20 +173,40 @@ async def attach_clip(
     )
 
 
+_SHOWN = (
+    "select s.*, c.name as camera_name, c.village, c.lon, c.lat, cl.status as clip_status"
+    " from sightings s join cameras c on c.id = s.camera_id and c.adopted_at is not null"
+    " left join clips cl on cl.id = s.clip_id and cl.camera_id = s.camera_id"
+)  # of adopted cameras only, with the names its page shows
+
+
 async def one(tx: Connection, sighting_id: UUID, start_at: datetime) -> Sighting | None:
     """A sighting of an adopted camera, with the names its page shows."""
     row = (
         await tx.execute(
-            text(
-                "select s.*, c.name as camera_name, c.village, c.lon, c.lat, cl.status as clip_status"
-                " from sightings s join cameras c on c.id = s.camera_id and c.adopted_at is not null"
-                " left join clips cl on cl.id = s.clip_id and cl.camera_id = s.camera_id"
-                " where s.id = :id and s.start_at = :at"
-            ),
+            text(f"{_SHOWN} where s.id = :id and s.start_at = :at"),
             {"id": sighting_id, "at": start_at},
         )
     ).one_or_none()
     return sighting_of(row) if row else None
+
+
+async def of_clip(
+    tx: Connection, camera_id: UUID, sighting_ids: list[UUID], since: datetime, until: datetime
+) -> list[Sighting]:
+    """Those of the sightings that are of this camera and start up to a day before, or in, the span, in that order.
+
+    The span only keeps other days' partitions out. The camera is asked for, too: a clip's list is its agent's word,
+    and must not open another camera's sightings.
+    """
+    rows = await tx.execute(
+        text(
+            f"{_SHOWN} where s.camera_id = :camera and s.id = any(cast(:ids as uuid[]))"
+            " and s.start_at between :since and :until order by s.start_at, s.id"
+        ),
+        {"camera": camera_id, "ids": sighting_ids, "since": since - _NEAR, "until": until + _SLACK},
+    )
+    return [sighting_of(row) for row in rows]
 
 
 def sighting_of(row: Any) -> Sighting:

@@ -113,6 +113,15 @@ async def sighting(tx: Connection, sighting_id: UUID, start_at: datetime) -> Sig
     return found
 
 
+async def of_clip(
+    tx: Connection, camera_id: UUID, sighting_ids: list[UUID], start_at: datetime, end_at: datetime
+) -> list[Sighting]:
+    """The sightings a clip names, as far as they came and are of its camera. `start_at`, `end_at`: the clip's span."""
+    if not sighting_ids:
+        return []
+    return await repository.of_clip(tx, camera_id, sighting_ids, start_at, end_at)
+
+
 def picture_url(
     signer: TokenSigner, sighting_id: UUID, start_at: datetime, key: str | None, user_id: UUID, ledger_seq: int
 ) -> str | None:

@@ -327,6 +327,7 @@ LOOKS: dict[str, Look] = {
     "list_clips": Look("footage.searched"),
     "show_clip": Look("footage.searched"),
     "play_clip": Look("footage.clip_played"),
+    "clip_sightings": Look("footage.searched"),
     "proposed_links": Look("footage.links_proposed"),
     "open_camera_snapshot": Look("footage.snapshot_seen"),
     "open_live_session": Look("footage.live_watched", body=_live_ask),

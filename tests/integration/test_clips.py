@@ -146,6 +146,35 @@ async def test_a_play_is_in_the_ledger_before_a_byte_is_seen(context: Context) -
     assert row.purpose_note == "seeded"
 
 
+async def test_a_clips_sightings_come_with_their_paths_under_one_ledger_row(context: Context) -> None:
+    village = await seed_village(context, 2)
+    twin, (camera, other) = village.twin, village.cameras
+    begin = context.clock() - timedelta(hours=2)
+    seen = [
+        await twin.see(context, camera, start_at=begin + timedelta(seconds=later), end_at=begin + timedelta(minutes=21))
+        for later in (0, 20 * 60, 3)  # the first stands there for twenty minutes before the clip begins
+    ]
+    foreign = await twin.see(context, other, start_at=begin + timedelta(minutes=20))
+    clip = await twin.deliver(
+        context, camera, DATA, start_at=begin + timedelta(minutes=20), sightings=[*seen[:2], foreign]
+    )
+    path = f"/clips/{clip.seal.body.clip_id}/sightings"
+    async with signed_in(context, "investigator") as client:
+        answer = await client.get(path)
+        assert answer.status_code == 200, answer.text
+        assert [one["id"] for one in answer.json()] == [str(one.sighting_id) for one in seen[:2]]
+        assert [point["t_ms"] for point in answer.json()[0]["trajectory"]] == [0, 1000]
+        picture = await client.get(answer.json()[0]["picture_url"].removeprefix("/api/v1"))
+        assert picture.content == seen[0].picture
+        assert await refusal(client, "GET", f"/clips/{new_id()}/sightings") == (404, "clip.not_found")
+    async with context.db.transaction() as tx:
+        row = (await tx.execute(text("select * from ledger where action = 'footage.searched'"))).one()
+    assert (row.subject_kind, row.subject_id, row.camera_ids) == ("clip", clip.seal.body.clip_id, [camera])
+    assert row.detail == {"what": "clip_sightings", "clip_id": str(clip.seal.body.clip_id), "count": 2}
+    async with signed_in(context, "monitor") as monitor:
+        assert await refusal(monitor, "GET", path) == (403, "permission.missing")
+
+
 async def test_who_may_not_play(context: Context) -> None:
     village = await seed_village(context, 1)
     clip_id = await verified(context, village)

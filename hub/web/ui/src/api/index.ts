@@ -96,6 +96,8 @@ export const api = {
   sighting: (sighting_id: string, start_at: string) =>
     take(http.GET(`${P}/sightings/{sighting_id}`, { params: { path: { sighting_id }, query: { start_at } } })),
   clip: (clip_id: string) => take(http.GET(`${P}/clips/{clip_id}`, { params: { path: { clip_id } } })),
+  clipSightings: (clip_id: string) =>
+    take(http.GET(`${P}/clips/{clip_id}/sightings`, { params: { path: { clip_id } } })),
   play: (clip_id: string) => take(http.POST(`${P}/clips/{clip_id}/play`, { params: { path: { clip_id } } })),
 
   // live

@@ -404,6 +404,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/clips/{clip_id}/sightings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Clip Sightings
+         * @description The sightings of a clip with their paths, in the order they start: what a player draws. Writes one ledger row.
+         */
+        get: operations["clip_sightings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolment-codes": {
         parameters: {
             query?: never;
@@ -2390,7 +2410,7 @@ export interface components {
         };
         /**
          * SightingDetail
-         * @description GET /api/v1/sightings/{id}?start_at=… with the path.
+         * @description GET /api/v1/sightings/{id}?start_at=… with the path; GET /api/v1/clips/{id}/sightings: all of a clip.
          */
         SightingDetail: {
             /**
@@ -3509,6 +3529,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PlayView"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clip_sightings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                clip_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SightingDetail"][];
                 };
             };
             /** @description A problem (RFC 9457) */
