@@ -1,5 +1,6 @@
 """Routes of the ledger."""
 
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from hub.context import Context, get_context
 from hub.identity.guard import requires
 from hub.identity.model import Permission, Principal
 from hub.ledger import service
-from hub.ledger.model import Action
+from hub.ledger.model import Action, Entry
 from hub.ledger.schemas import LedgerEntryView, LedgerPage, LedgerVerdict
 
 router = APIRouter(tags=["ledger"])
@@ -32,7 +33,13 @@ async def list_ledger(
         items, next_before = await service.page(
             tx, camera_id=camera_id, actor_id=actor_id, action=action, before_seq=before_seq, limit=limit
         )
-    return LedgerPage(items=[LedgerEntryView.model_validate(item) for item in items], next_before_seq=next_before)
+        names = await service.camera_names(tx, items)
+    return LedgerPage(items=[_view(item, names) for item in items], next_before_seq=next_before)
+
+
+def _view(entry: Entry, names: dict[UUID, str]) -> LedgerEntryView:
+    named = [names.get(camera_id, "") for camera_id in entry.camera_ids]
+    return LedgerEntryView.model_validate(asdict(entry) | {"camera_names": named})
 
 
 @router.get("/ledger/verification")

@@ -3,11 +3,13 @@
 from typing import Any
 from uuid import UUID
 
+from pydantic import Field
+
 from hub.kit.shapes import Answer, UtcTime
 
 
 class LedgerEntryView(Answer):
-    """One row: who did what, to which cameras, why."""
+    """One row: who did what, to which cameras, why. Names of cameras are no part of the row: they may change."""
 
     seq: int
     at: UtcTime
@@ -19,6 +21,7 @@ class LedgerEntryView(Answer):
     purpose_incident_id: UUID | None
     purpose_note: str
     camera_ids: list[UUID]
+    camera_names: list[str] = Field(description="as `camera_ids`, the names of today; empty where there is none")
     subject_kind: str | None
     subject_id: UUID | None
     detail: dict[str, Any]

@@ -1,5 +1,6 @@
 """The ledger: every look and every change, in one chain of hashes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -83,3 +84,9 @@ async def page(
         tx, camera_id=camera_id, actor_id=actor_id, action=action, before_seq=before_seq, limit=limit + 1
     )
     return found[:limit], found[limit - 1].seq if len(found) > limit else None
+
+
+async def camera_names(tx: Connection, entries: Sequence[Entry]) -> dict[UUID, str]:
+    """Today's names of the cameras the entries tell of, as far as they are there."""
+    wanted = {camera_id for entry in entries for camera_id in entry.camera_ids}
+    return await repository.camera_names(tx, wanted) if wanted else {}

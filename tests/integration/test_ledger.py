@@ -15,6 +15,7 @@ from hub.identity.model import Role
 from hub.ledger import service
 from hub.ledger.model import Action, Verdict, by_system
 from tests.people import person
+from tests.seeding import seed_village
 
 NOW = datetime(2026, 11, 20, 4, 0, 0, 123456, tzinfo=UTC)
 CAMERA = UUID("019a0000-0000-7000-8000-000000000001")
@@ -149,6 +150,20 @@ async def test_the_api_pages_filters_and_verifies(context: Context) -> None:
         await _tamper(context, f"update ledger set actor_name = 'x' where seq = {before + 1}")
         broken = (await auditor.client.get("ledger/verification")).json()
         assert (broken["ok"], broken["broken_at_seq"]) == (False, before + 1)
+
+
+async def test_an_auditor_reads_the_names_of_cameras_without_a_right_to_them(context: Context) -> None:
+    village = await seed_village(context, 2)
+    first, second = village.cameras
+    async with context.db.transaction() as tx:
+        await service.record(tx, by_system(Action.SEARCHED, camera_ids=(second, CAMERA, first)), NOW)
+    async with person(create_app(context), Role.AUDITOR) as auditor:
+        assert (await auditor.client.get("cameras")).status_code == 403
+        page = (await auditor.client.get("ledger", params={"action": "footage.searched"})).json()
+        (row,) = page["items"]
+        assert row["camera_ids"] == [str(second), str(CAMERA), str(first)]
+        assert row["camera_names"] == ["晒场", "", "村口"]
+        assert (await auditor.client.get("ledger/verification")).json()["ok"] is True
 
 
 @pytest.mark.parametrize(

@@ -1830,7 +1830,7 @@ export interface components {
         };
         /**
          * LedgerEntryView
-         * @description One row: who did what, to which cameras, why.
+         * @description One row: who did what, to which cameras, why. Names of cameras are no part of the row: they may change.
          */
         LedgerEntryView: {
             /** Action */
@@ -1848,6 +1848,11 @@ export interface components {
             at: string;
             /** Camera Ids */
             camera_ids: string[];
+            /**
+             * Camera Names
+             * @description as `camera_ids`, the names of today; empty where there is none
+             */
+            camera_names: string[];
             /** Detail */
             detail: {
                 [key: string]: unknown;
