@@ -45,6 +45,7 @@ class LivePublisher:
         self._client = client or httpx.AsyncClient(timeout=HTTP_TIMEOUT_S, trust_env=False)
         self._owns_client = client is None
         self._sessions: dict[UUID, LiveSession] = {}
+        self._closed = False
 
     @property
     def active(self) -> list[UUID]:
@@ -63,6 +64,8 @@ class LivePublisher:
         for other in list(self._sessions.values()):
             if (other.wanted.camera_id, other.wanted.stream) == (wanted.camera_id, wanted.stream):
                 await self.stop(other.wanted.session_id)
+        if self._closed:  # while the other one ended, or before: the hub asks again until it hears that the agent went
+            return CommandReply(ok=False, code="agent.stopping")
         if len(self._sessions) >= MAX_SESSIONS:
             return CommandReply(ok=False, code="live.too_many")
         try:
@@ -83,7 +86,8 @@ class LivePublisher:
         await asyncio.gather(*(self.stop(session_id, reason) for session_id in mine))
 
     async def close(self) -> None:
-        """Ends everything."""
+        """Ends everything, and begins nothing any more."""
+        self._closed = True
         await asyncio.gather(*(self.stop(session_id, "agent_stopped") for session_id in list(self._sessions)))
         if self._owns_client:
             await self._client.aclose()

@@ -107,6 +107,8 @@ class LiveSession:
 
     async def _whip(self, peer: PublishingPeer) -> bool:
         """POSTs the offer and waits for media to flow. False: try again."""
+        if self._client.is_closed:
+            raise _Ended("agent_stopped")
         try:
             response = await self._client.post(
                 self.wanted.whip_url,
@@ -137,7 +139,7 @@ class LiveSession:
         self._peer.sender.halted = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._peer.close(), GOODBYE_S)
-        if self._resource is not None:
+        if self._resource is not None and not self._client.is_closed:
             with suppress(httpx.HTTPError, TimeoutError):
                 headers = {"Authorization": f"Bearer {self.wanted.token}"}
                 await asyncio.wait_for(self._client.delete(self._resource, headers=headers), GOODBYE_S)

@@ -1,6 +1,7 @@
 """The agent's publisher against a real relay over HTTP: what ends it, and how fast nothing leaves any more."""
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
@@ -222,6 +224,34 @@ async def test_the_end_of_the_connection_ends_the_session(house: House) -> None:
     await house.flow()
     await house.hub.peers[0].close()
     await eventually(lambda: not house.publisher.active, "it ends", within_s=3)
+
+
+async def test_a_wish_after_the_end_begins_nothing(house: House, source: ClipSource) -> None:
+    await house.publisher.close()
+    reply = await house.publisher.start(house.wish())
+    assert (reply.ok, reply.code) == (False, "agent.stopping")
+    assert not house.publisher.active
+    assert not source.subscriptions
+
+
+async def test_a_session_whose_way_to_the_hub_was_closed_ends_without_an_error(
+    hub: WhipHub, source: ClipSource
+) -> None:
+    lost: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: lost.append(context))
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            publisher = LivePublisher(source, lambda _: "", ice_hosts=("127.0.0.1",), client=client)
+        house = House(source, hub)
+        assert (await publisher.start(house.wish())).ok
+        await eventually(lambda: not publisher.active, "it ends")
+        assert source.subscriptions[0].closed
+        gc.collect()  # a task's error that nobody took is told when the task goes
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(None)
+    assert not lost
 
 
 async def test_an_offline_camera_and_a_codec_nobody_can_show_are_said_at_once(house: House, source: ClipSource) -> None:
