@@ -43,7 +43,7 @@ def main() -> int:
     if given.check and given.data is None:
         shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True, exist_ok=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background job ignores SIGINT otherwise
         signal.signal(number, _interrupt)
     children = Processes(data / "logs")
     try:
