@@ -95,6 +95,10 @@ async def test_an_incident_proposes_footage_and_keeps_the_decision(house: House)
         await expect(first).to_have_attribute("data-decision", "confirmed")
         await page.reload()
         await expect(page.locator("[data-testid=link-item][data-decision=confirmed]")).to_have_count(1)
+        # a link of a whole clip plays as well
+        await page.get_by_test_id("link-item").filter(has_text="村口").first.locator("button[data-card]").click()
+        await expect(page.get_by_test_id("seal-status")).to_have_attribute("data-status", "verified")
+        await wait_until(lambda: says(page, "v.getVideoPlaybackQuality().totalVideoFrames > 10"))
 
 
 async def test_an_administrator_makes_a_code_and_adopts_a_candidate(house: House) -> None:
@@ -122,6 +126,7 @@ async def test_an_auditor_reads_who_looked_and_verifies_the_chain(house: House) 
         await page.get_by_test_id("hit").first.wait_for()
     async with house.page(Role.AUDITOR) as page:
         await expect(page.get_by_test_id("ledger")).to_contain_text("检索了影像")
+        await expect(page.get_by_test_id("ledger")).to_contain_text("村口")  # by name, without a right to the map
         await page.get_by_test_id("ledger-verify").click()
         await expect(page.get_by_test_id("ledger-verdict")).to_have_attribute("data-ok", "true")
         assert await page.get_by_test_id("nav-search").count() == 0

@@ -44,6 +44,12 @@ export type SearchPage = S["SearchPage"];
 export type SessionView = S["SessionView"];
 export type SightingDetail = S["SightingDetail"];
 export type SightingHit = S["SightingHit"];
+/** What a player shows: the clip `clip_id`, for the sighting `id` (a `SightingHit` is one), or as a whole where no sighting has that id. */
+export type Playable = Pick<SightingHit, "id" | "camera_name" | "start_at" | "clip_id" | "picture_url"> & {
+  object_class: ObjectClass | null;
+  best_box: Box | null;
+  clock?: SightingHit["clock"];
+};
 export type SnapshotView = S["SnapshotView"];
 export type StreamInfo = S["StreamInfo"];
 export type StreamName = LiveSession["stream"];

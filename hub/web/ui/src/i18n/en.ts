@@ -272,7 +272,6 @@ const en: Messages = {
     play: "Play the clip",
     score: "Score, out of 100",
     clip: "Clip",
-    clipOnly: "This is a whole clip without a single object.",
   },
   decision: { proposed: "Proposed", confirmed: "Confirmed", rejected: "Rejected" },
   reason: {

@@ -269,7 +269,6 @@ const zhCN = {
     play: "播放片段",
     score: "相关度（百分制）",
     clip: "片段",
-    clipOnly: "这是一整段片段，没有单独的目标。",
   },
   decision: { proposed: "待定", confirmed: "已确认", rejected: "已排除" },
   reason: {
