@@ -69,7 +69,15 @@ SHOTS = (
         "[data-testid=camera-card]",
     ),
     Shot("search", LOOKERS, "/search", "[data-testid=hit]", purpose=True),
-    Shot("player", LOOKERS, "/search", "[data-testid=hit]", ("[data-testid=hit]",), "[data-testid=seal-status]", True),
+    Shot(
+        "player",
+        LOOKERS,
+        "/search?class=person",
+        "[data-testid=hit]",
+        ("[data-testid=hit][data-clip=verified]",),
+        "[data-testid=seal-status]",
+        True,
+    ),
     Shot(
         "wall",
         ("investigator", "supervisor", "monitor"),
