@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -9,7 +10,9 @@ from playwright.async_api import Page, expect
 
 from hub.context import Context
 from hub.identity.model import Role
-from tests.browser.page_house import CHROMIUM, House, house_on
+from hub.ingest.verification import verify_clip
+from models.vocabulary import ObjectClass
+from tests.browser.page_house import CHROMIUM, House, film, house_on
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")]
@@ -55,6 +58,25 @@ async def test_search_finds_a_person_and_plays_the_sealed_clip(house: House) -> 
         await wait_until(boxed)
         await page.keyboard.press(" ")
         await wait_until(lambda: says(page, "v.paused"))
+
+
+async def test_a_clip_on_its_way_is_waited_for_and_plays_by_itself(house: House) -> None:
+    twin, camera = house.village.twin, house.village.cameras[1]
+    start = house.context.clock() - timedelta(minutes=1)
+    data = film()
+    seen = twin.sighting(camera, ObjectClass.COW, start_at=start)
+    clip = twin.clip(camera, data, start, [seen.sighting_id])
+    body = clip.seal.body
+    await twin.send(house.context, seen.model_copy(update={"clip_id": body.clip_id}))
+    async with house.page(Role.INVESTIGATOR, purpose="incident") as page:
+        await page.goto(f"{house.url}/search?class=cow")
+        await page.get_by_test_id("hit").click()
+        await page.get_by_test_id("player-waiting").wait_for()
+        await twin.send(house.context, clip)
+        await twin.upload(house.context, clip, data)
+        await verify_clip(house.context, body.clip_id)
+        await expect(page.get_by_test_id("seal-status")).to_have_attribute("data-status", "verified", timeout=10_000)
+        await wait_until(lambda: says(page, "v.getVideoPlaybackQuality().totalVideoFrames > 10"))
 
 
 async def says(page: Page, what: str) -> bool:

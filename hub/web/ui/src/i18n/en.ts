@@ -242,6 +242,7 @@ const en: Messages = {
     brown: "brown",
   },
   player: {
+    waiting: "The clip is being made and uploaded; it plays by itself when it is here",
     noClip: "There is no clip of this appearance yet",
     position: "Position",
     play: "Play",

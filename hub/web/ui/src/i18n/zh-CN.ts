@@ -239,6 +239,7 @@ const zhCN = {
     brown: "棕",
   },
   player: {
+    waiting: "片段正在制作和上传，好了会自动播放",
     noClip: "这次出现还没有对应的片段",
     position: "播放位置",
     play: "播放",
