@@ -12,7 +12,7 @@ async ({ camera, password, seconds }) => {
     return answer;
   };
   const { csrf_token: csrf } = await json("POST", "/session", { username: "jiankong", password });
-  await json("PUT", "/session/purpose", { kind: "test", note: "browser test" }, csrf);
+  await json("PUT", "/session/purpose", { kind: "duty", note: "browser test" }, csrf);
 
   const asked = performance.now();
   const session = await json("POST", "/live/sessions", { camera_id: camera, stream: "sub" }, csrf);
