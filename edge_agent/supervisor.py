@@ -43,7 +43,7 @@ class Supervisor:
             try:
                 await worker.run()
                 log.warning("worker.returned", worker=worker.name)
-            except Exception:
+            except Exception:  # boundary of the worker: whatever it met is logged, counted and it is begun again
                 log.exception("worker.failed", worker=worker.name)
             self.restarts[worker.name] = self.restarts.get(worker.name, 0) + 1
             if time.monotonic() - began > WELL_AFTER_S:
